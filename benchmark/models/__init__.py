@@ -1,0 +1,84 @@
+"""The zoo: one table, name -> factory.  A name is all that suites, records and the command line know of a network."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+from torch import nn
+
+from benchmark.errors import BadInput
+from benchmark.models import mobilenet, resnet, shufflenet, tap, vgg, wrn
+from methods.contract import Shape
+
+OUTSIDE = "torchvision:"
+NARROW, WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
+
+ZOO: dict[str, Callable[[int], nn.Module]] = {
+    "resnet8": partial(resnet.cifar, 8, NARROW),
+    "resnet14": partial(resnet.cifar, 14, NARROW),
+    "resnet20": partial(resnet.cifar, 20, NARROW),
+    "resnet32": partial(resnet.cifar, 32, NARROW),
+    "resnet44": partial(resnet.cifar, 44, NARROW),
+    "resnet56": partial(resnet.cifar, 56, NARROW),
+    "resnet110": partial(resnet.cifar, 110, NARROW),
+    "resnet8x4": partial(resnet.cifar, 8, WIDE),
+    "resnet32x4": partial(resnet.cifar, 32, WIDE),
+    "wrn_16_1": partial(wrn.wrn, 16, 1),
+    "wrn_16_2": partial(wrn.wrn, 16, 2),
+    "wrn_40_1": partial(wrn.wrn, 40, 1),
+    "wrn_40_2": partial(wrn.wrn, 40, 2),
+    "vgg8": partial(vgg.vgg, (1, 1, 1, 1, 1)),
+    "vgg11": partial(vgg.vgg, (1, 1, 2, 2, 2)),
+    "vgg13": partial(vgg.vgg, (2, 2, 2, 2, 2)),
+    "vgg16": partial(vgg.vgg, (2, 2, 3, 3, 3)),
+    "vgg19": partial(vgg.vgg, (2, 2, 4, 4, 4)),
+    "ResNet18": partial(resnet.basic, (2, 2, 2, 2)),
+    "ResNet34": partial(resnet.basic, (3, 4, 6, 3)),
+    "ResNet50": partial(resnet.bottleneck, (3, 4, 6, 3)),
+    "MobileNetV2": mobilenet.mobilenet_v2,
+    "ShuffleV1": shufflenet.v1,
+    "ShuffleV2": shufflenet.v2,
+}
+
+
+def names() -> list[str]:
+    """The names of our own networks; `torchvision:NAME` names others."""
+    return list(ZOO)
+
+
+def build(name: str, classes: int) -> nn.Module:
+    """The network `name` with `classes` logits, freshly drawn from torch's global stream.
+
+    Raises BadInput if there is no such network.  Under `torch.device("meta")` it has shapes and no memory.
+    """
+    if name.startswith(OUTSIDE):
+        return tap.torchvision(name.removeprefix(OUTSIDE), classes)
+    if name not in ZOO:
+        raise BadInput(_unknown(name))
+    return ZOO[name](classes)
+
+
+@cache
+def shape(name: str, classes: int, size: tuple[int, int] = (32, 32)) -> Shape:
+    """What the network shows for one image of `size` (height, width) pixels.  Costs no memory and draws nothing.
+
+    Raises BadInput if there is no such network or the images are too small for it.
+    """
+    with torch.device("meta"), torch.no_grad():
+        net = build(name, classes).eval()
+        try:
+            return Shape.of(net(torch.empty(1, 3, *size)))
+        except RuntimeError as error:
+            raise BadInput(
+                f"{name} cannot read images of {size[0]} x {size[1]} pixels ({error}): name another"
+            ) from error
+
+
+def _unknown(name: str) -> str:
+    known = {each.lower(): each for each in ZOO}
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {known[close[0]]}? " if close else ""
+    return f"unknown network {name!r}: {hint}`python -m benchmark list models` shows all"

@@ -1,0 +1,132 @@
+"""The one forward of the whole zoo, and the small parts that every family shares.
+
+stem -> stages -> neck -> pool -> embed -> head
+
+An architecture file supplies parts only.  Parts may change in place what they have made themselves, never what they
+were given: it may be a map that a method reads.
+
+N images · K classes · D width of the embedding · C, H, W of a feature map · k kernel of a convolution
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from methods.contract import Outputs
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation, then ReLU in place if `act`.  Ioffe & Szegedy, ICML 2015, arXiv:1502.03167."""
+
+    def __init__(self, width: int, act: bool = False):
+        super().__init__(width)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        y = super().forward(x)
+        return y.relu_() if self.act else y  # the backward of a normalisation reads its input only
+
+    def extra_repr(self) -> str:
+        """BatchNorm2d's, and whether a ReLU follows."""
+        return f"{super().extra_repr()}, act={self.act}"
+
+
+class ConvNorm(nn.Module):
+    """A k x k convolution that keeps the size (halves it at stride 2), then its normalisation."""
+
+    def __init__(
+        self,
+        inward: int,
+        outward: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        bias: bool = False,
+        act: bool = False,
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.norm = Norm(outward, act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, outward, H / stride, W / stride)."""
+        return self.norm(self.conv(x))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put the normalisation, as it is in eval mode, into the convolution; the ReLU stays."""
+        conv, norm = self.conv, self.norm
+        if not isinstance(norm, Norm):
+            return  # folded before
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # (C,)
+        old = 0.0 if conv.bias is None else conv.bias.double()
+        bias = norm.bias.double() + (old - norm.running_mean.double()) * scale  # (C,)
+        conv.weight.copy_(conv.weight.double() * scale[:, None, None, None])
+        conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=conv.weight.requires_grad)
+        self.norm = nn.ReLU(inplace=True) if norm.act else nn.Identity()
+
+
+class Net(nn.Module):
+    """A network that shows everything, always.
+
+    `embed` is the identity until a method puts a layer there: the classifier `head` reads what `embed` gives.
+    """
+
+    def __init__(self, stem: nn.Module, stages: Iterable[nn.Module], head: nn.Linear, neck: nn.Module | None = None):
+        super().__init__()
+        self.stem = stem
+        self.stages = nn.ModuleList(stages)
+        self.neck = nn.Identity() if neck is None else neck
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.embed = nn.Identity()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Images (N, 3, H, W), normalised -> maps (stem, stage 1, …, stage n), embedding (N, D), logits (N, K)."""
+        x = self.stem(x)  # (N, C, H, W)
+        maps = [x]
+        for stage in self.stages:
+            x = stage(x)  # (N, C, H, W)
+            maps.append(x)
+        embedding = self.embed(self.pool(self.neck(x)).flatten(1))  # (N, D)
+        return Outputs(tuple(maps), embedding, self.head(embedding))
+
+
+def fold(net: nn.Module) -> nn.Module:
+    """A copy of `net` in eval mode whose `ConvNorm`s are convolutions with a bias.
+
+    Computed in float64, kept in the weights' own precision; outputs agree to about 1e-5.  Normalisations that no
+    convolution precedes (pre-activation networks, networks dressed by `tap`) stay as they are.
+    """
+    net = copy.deepcopy(net).eval()
+    for module in net.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()
+    return net
+
+
+def he_normal(net: Net) -> Net:
+    """Draw every convolution from N(0, 2 / (k·k·outward)) and clear its bias; the rest stays as torch drew it.
+
+    He et al., ICCV 2015, arXiv:1502.01852, eq. 14 (fan-out).  Draws from torch's global stream.
+    """
+    for module in net.modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return net
+
+
+def small_head(net: Net) -> Net:
+    """Draw the classifier's weight from N(0, 0.01²) and clear its bias.  Draws from torch's global stream."""
+    nn.init.normal_(net.head.weight, std=0.01)
+    nn.init.zeros_(net.head.bias)
+    return net

@@ -1,0 +1,90 @@
+"""Residual networks.  He, Zhang, Ren & Sun, CVPR 2016, arXiv:1512.03385.
+
+Maps follow the last ReLU of the stem and of each stage.
+
+N images · C, H, W of a feature map · s stride · d input's channels · w width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from benchmark.models.net import ConvNorm, Net, he_normal
+
+
+class Basic(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut: (N, d, H, W) -> (N, w, H/s, W/s)."""
+
+    expansion = 1
+
+    def __init__(self, inward: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = ConvNorm(inward, width, 3, stride, act=True)
+        self.conv2 = ConvNorm(width, width, 3)
+        self.shortcut = shortcut(inward, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the residual sum."""
+        y = self.conv2(self.conv1(x))  # (N, w, H/s, W/s)
+        return y.add_(self.shortcut(x)).relu_()
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut: (N, d, H, W) -> (N, 4·w, H/s, W/s)."""
+
+    expansion = 4
+
+    def __init__(self, inward: int, width: int, stride: int):
+        super().__init__()
+        outward = self.expansion * width
+        self.conv1 = ConvNorm(inward, width, 1, act=True)
+        self.conv2 = ConvNorm(width, width, 3, stride, act=True)
+        self.conv3 = ConvNorm(width, outward, 1)
+        self.shortcut = shortcut(inward, outward, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the residual sum."""
+        y = self.conv3(self.conv2(self.conv1(x)))  # (N, 4·w, H/s, W/s)
+        return y.add_(self.shortcut(x)).relu_()
+
+
+def shortcut(inward: int, outward: int, stride: int) -> nn.Module:
+    """The identity where it fits, else a 1 x 1 convolution and its normalisation."""
+    if stride == 1 and inward == outward:
+        return nn.Identity()
+    return ConvNorm(inward, outward, 1, stride)
+
+
+def stage(block: type[Basic | Bottleneck], inward: int, width: int, count: int, stride: int) -> nn.Sequential:
+    """`count` blocks, the first of which takes the stride."""
+    outward = block.expansion * width
+    rest = [block(outward, width, 1) for _ in range(count - 1)]
+    return nn.Sequential(block(inward, width, stride), *rest)
+
+
+def resnet(
+    block: type[Basic | Bottleneck], stem: int, widths: Sequence[int], counts: Sequence[int], classes: int
+) -> Net:
+    """A 3 x 3 stem at stride 1 without max-pool, then stages at strides 1, 2, 2, …"""
+    inward = [stem] + [block.expansion * width for width in widths]
+    strides = [1] + [2] * (len(widths) - 1)
+    stages = [stage(block, *each) for each in zip(inward[:-1], widths, counts, strides, strict=True)]
+    head = nn.Linear(inward[-1], classes)
+    return he_normal(Net(ConvNorm(3, stem, 3, act=True), stages, head))
+
+
+def cifar(depth: int, widths: Sequence[int], classes: int) -> Net:
+    """The CIFAR networks of §4.2: depth 6n + 2, n basic blocks in each of three stages; `widths`: stem, stages."""
+    return resnet(Basic, widths[0], widths[1:], [(depth - 2) // 6] * 3, classes)
+
+
+def basic(counts: Sequence[int], classes: int) -> Net:
+    """ResNet18 and ResNet34 for small images: basic blocks of widths 64, 128, 256, 512."""
+    return resnet(Basic, 64, (64, 128, 256, 512), counts, classes)
+
+
+def bottleneck(counts: Sequence[int], classes: int) -> Net:
+    """ResNet50 for small images: bottlenecks of widths 64, 128, 256, 512, four times as wide at their end."""
+    return resnet(Bottleneck, 64, (64, 128, 256, 512), counts, classes)
