@@ -1,0 +1,195 @@
+"""The command line: words become arguments, bad input becomes one sentence.  Nothing else happens here."""
+
+import functools
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import BadInput
+from benchmark.options import (
+    Data,
+    DataSet,
+    Device,
+    Download,
+    Epochs,
+    Executor,
+    Lanes,
+    Methods,
+    Pairs,
+    Plugins,
+    Precision,
+    Quiet,
+    Reports,
+    Results,
+    Seeds,
+    Settings,
+    SuiteName,
+    Teachers,
+    typed,
+    words,
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+def circumstances(
+    suite: SuiteName,
+    methods: Methods = "",
+    pairs: Pairs = "",
+    seeds: Seeds = "",
+    epochs: Epochs = None,
+    dataset: DataSet = "",
+    precision: Precision = "",
+    settings: Settings = (),
+    teacher: Teachers = (),
+    data: Data = Path("data"),
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+    device: Device = "auto",
+    lanes: Lanes = 16,
+    executor: Executor = "here",
+    plugin: Plugins = (),
+    download: Download = False,
+    quiet: Quiet = False,
+):
+    """What `run` and `plan` are told, as values: the suite's runs, and how to do them."""
+    from benchmark import registered, sweep
+    from benchmark.spec import Choices, load_suite
+
+    registered.open_plugins(plugin)
+    choices = Choices(
+        methods=words(methods),
+        pairs=words(pairs),
+        seeds=seeds,
+        epochs=epochs,
+        dataset=dataset,
+        precision=precision,
+        knobs=tuple(settings),
+        teachers=registered.teachers(teacher, results),
+    )
+    runs = load_suite(suite, choices)
+    given = {
+        "--epochs": epochs,
+        "--dataset": dataset,
+        "--precision": precision,
+        "--set": settings,
+        "--teacher": teacher,
+    }
+    ask = sweep.Ask(suite, results, data, device, lanes, executor, tuple(plugin), download, quiet, typed(given))
+    return runs, ask, reports
+
+
+def shared(action):
+    """A command that takes all the options of `circumstances`."""
+
+    @functools.wraps(action)
+    def command(**told):
+        action(*circumstances(**told))
+
+    command.__signature__ = inspect.signature(circumstances)
+    command.__annotations__ = circumstances.__annotations__
+    return app.command()(command)
+
+
+@shared
+def run(runs, ask, reports):
+    """Do what a suite still needs: train, keep records, render the report.  Exit code 1 if a run failed."""
+    from benchmark import sweep
+
+    try:
+        failed = sweep.run(runs, ask)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise typer.Exit(130) from None
+    again = [sys.executable, "-m", "benchmark", "report", "--results", ask.results, "--out", reports]
+    rendered = subprocess.run(again, check=False)  # a process of its own: training never imports pandas
+    for sentence in failed:
+        print(f"failed: {sentence}", file=sys.stderr)
+    raise typer.Exit(1 if failed else rendered.returncode)
+
+
+@shared
+def plan(runs, ask, reports):
+    """Say what `run` would do: what is there, what is missing, hours and disk as far as they were measured."""
+    from benchmark import outlook, sweep
+
+    print(outlook.describe(sweep.plan(runs, ask), ask))
+
+
+@app.command()
+def report(results: Results = Path("results"), reports: Reports = Path("reports")):
+    """Derive tables, figures and reports/index.html from the records."""
+    from benchmark.report import build
+    from benchmark.store import Store
+
+    print(f"report: {build(Store(results), reports)}")
+
+
+@app.command(name="list")
+def list_(shelf: Annotated[str, typer.Argument(metavar="[SHELF]")] = "", plugin: Plugins = ()):
+    """Name what there is: methods with their knobs, models, suites, datasets."""
+    from benchmark import registered
+
+    registered.open_plugins(plugin)
+    print(registered.describe(shelf))
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(metavar="[NAME|FILE]")] = "", plugin: Plugins = ()):
+    """Run the conformance checks on a method, on a file's methods, or on all.  Exit code 1 if one fails."""
+    from benchmark import check, registered
+
+    registered.open_plugins(plugin)
+    failed = check.report(registered.named(name))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command(name="import-weights")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A checkpoint in the published format.")],
+    model: Annotated[str, typer.Option(help="The network it holds.")],
+    dataset: Annotated[str, typer.Option(help="The data set it was trained on.")],
+    data: Data = Path("data"),
+    results: Results = Path("results"),
+    device: Device = "auto",
+    download: Download = False,
+):
+    """Keep somebody's published weights as a teacher, and measure it."""
+    from benchmark import adopt
+
+    print(adopt.adopt(file, model, dataset, data, results, device, download))
+
+
+@app.command()
+def speed(
+    teacher: Annotated[str, typer.Option(help="The teacher's network.")] = "resnet56",
+    student: Annotated[str, typer.Option(help="The students' network.")] = "resnet20",
+    methods: Methods = "kd",
+    steps: Annotated[int, typer.Option(min=1, help="Steps in a repeat.")] = 20,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats; the best one counts.")] = 5,
+    data: Data = Path("data"),
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+):
+    """Images per second beside a plain loop, both measured here and now."""
+    from benchmark import speed
+
+    print(speed.show(speed.measure(teacher, student, words(methods), steps, repeats, data, device, precision), json))
+
+
+def main() -> None:
+    """Run a command; bad input is one sentence and exit code 2."""
+    try:
+        app(prog_name="python -m benchmark")
+    except BadInput as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

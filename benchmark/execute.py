@@ -1,0 +1,74 @@
+"""Where jobs are done: in this process, or each in a process of its own, one per device at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Literal, TypeVar
+
+from benchmark.errors import BadInput
+
+Job = TypeVar("Job")
+Executor = Literal["here", "spawn"]
+
+
+def dispatch(work: Callable[[Job], None], jobs: Sequence[Job], executor: Executor, devices: Sequence[str]) -> list:
+    """Do every job; one that raises or dies does not sink the others.
+
+    devices: CUDA device numbers, one process on each; [""] on a CPU.
+    Returns, per job, None or the sentence that says why it did not end well.  KeyboardInterrupt stops all.
+    """
+    if executor == "here":
+        return [done_here(work, job) for job in jobs]
+    if executor == "spawn":
+        return done_apart(work, jobs, devices)
+    raise BadInput(f"--executor is here or spawn, not {executor!r}")
+
+
+def done_here(work: Callable[[Job], None], job: Job) -> str | None:
+    """Do one job in this process."""
+    try:
+        work(job)
+    except Exception as fault:  # noqa: BLE001  one job's fault must not sink the rest
+        return "".join(traceback.format_exception_only(fault)).strip()
+    return None
+
+
+def done_apart(work: Callable[[Job], None], jobs: Sequence[Job], devices: Sequence[str]) -> list[str | None]:
+    """Do each job in a fresh process, as many at a time as there are devices."""
+    context = multiprocessing.get_context("spawn")
+    outcome: list[str | None] = [None] * len(jobs)
+    waiting, free = list(range(len(jobs))), list(devices)
+    running: dict[int, tuple[int, str, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and free:
+                place, device = waiting.pop(0), free.pop(0)
+                process = context.Process(target=alone, args=(work, jobs[place], device))
+                process.start()
+                running[process.sentinel] = (place, device, process)
+            for sentinel in wait(list(running)):
+                place, device, process = running.pop(sentinel)
+                process.join()
+                free.append(device)
+                if process.exitcode:
+                    outcome[place] = f"its process ended with exit code {process.exitcode} (memory, or a signal)"
+    finally:
+        for _, _, process in running.values():
+            process.terminate()
+            process.join()
+    return outcome
+
+
+def alone(work: Callable[[Job], None], job: Job, device: str) -> None:
+    """The life of a child process: one job on one device."""
+    if device:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    try:
+        work(job)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

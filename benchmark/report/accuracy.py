@@ -1,0 +1,153 @@
+"""The accuracy table: methods by pairs, mean ± sd over seeds, and why a cell is empty."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pandas as pd
+
+from benchmark.report.cells import Cell, Pair, Protocol, Row
+from benchmark.report.entries import FAILURES, Entry
+from benchmark.report.statistics import leaders
+from benchmark.report.tables import Line, Note, Shown, Table, columns_of, percent_level, setting, sizes_of
+from benchmark.report.wording import command, percent, several
+
+MESSAGE = 160  # letters of an error that a note quotes; the list of failures has all of it
+
+
+def accuracy_table(protocol: Protocol) -> Table:
+    """Top-1 accuracy after the last epoch."""
+    best, notes = bold_cells(protocol), collect_notes(protocol)
+    lines = tuple(
+        Line(row.label, tuple(shown(cell, (row, pair) in best, notes) for pair, cell in cells_of(protocol, row)))
+        for row in protocol.rows
+    )
+    tidy = pd.DataFrame([tidy_line(protocol, cell, (cell.row, cell.pair) in best) for cell in protocol.cells.values()])
+    return Table(
+        name=f"{protocol.slug}-accuracy",
+        title=f"Accuracy · {protocol.label}",
+        caption=caption(protocol),
+        heads=tuple(pair.label for pair in protocol.pairs),
+        lines=lines,
+        tidy=tidy,
+        notes=tuple(note for group in notes.values() for note in group),
+    )
+
+
+def cells_of(protocol: Protocol, row: Row) -> list[tuple[Pair, Cell]]:
+    """A row's cells from left to right."""
+    return [(pair, protocol.cells[row, pair]) for pair in protocol.pairs]
+
+
+def bold_cells(protocol: Protocol) -> set[tuple[Row, Pair]]:
+    """The cells that cannot be told from the best of their column, teachers apart."""
+    found = set()
+    for pair in protocol.pairs:
+        column = {row: protocol.cells[row, pair].summary() for row in protocol.rows if row.kind != "teacher"}
+        found |= {(row, pair) for row in leaders({row: summary for row, summary in column.items() if summary})}
+    return found
+
+
+# ---- one cell
+def shown(cell: Cell, bold: bool, notes: dict[tuple[Row, Pair], list[Note]]) -> Shown:
+    """Mean ± sd and n; or why there is none."""
+    numbers = tuple(note.number for note in notes.get((cell.row, cell.pair), ()))
+    records, summary = " ".join(cell.records), cell.summary()
+    lacking = [f"{count} {state}" for state, count in cell.lacking.items()]
+    if cell.refusal:
+        return Shown(cell.refusal, records=records)
+    if summary is None and cell.told is not None:
+        return Shown(percent(cell.told), "n = 1, as its students’ records say; its own is missing")
+    if summary is None:
+        return Shown(", ".join(cell.lacking) or nothing(cell), notes=numbers, records=records)
+    text = percent(summary.mean) + (f" ± {percent(summary.sd)}" if summary.sd is not None else "")
+    old = sum(entry.stale for entry in cell.scored)
+    under = [f"n = {summary.n}", *lacking, *([f"{old} stale"] if old else [])]
+    return Shown(text, "; ".join(under), bold, numbers, records)
+
+
+def nothing(cell: Cell) -> str:
+    """The reason of a cell that has no runs at all."""
+    return "record missing" if cell.row.kind == "teacher" else "not run"
+
+
+def collect_notes(protocol: Protocol) -> dict[tuple[Row, Pair], list[Note]]:
+    """Cell -> a note for each reason why runs of it failed, numbered through the table."""
+    found: dict[tuple[Row, Pair], list[Note]] = defaultdict(list)
+    count = 0
+    for row in protocol.rows:
+        for pair, cell in cells_of(protocol, row):
+            for (state, message), entries in reasons(cell).items():
+                count += 1
+                seeds = several(entry.run.seed for entry in entries)
+                short = message if len(message) <= MESSAGE else message[: MESSAGE - 1] + "…"
+                text = f"{row.label}, {pair.label}, seed {seeds}: {state} ({short}). Run it again:"
+                found[row, pair].append(Note(count, text, again(cell, entries)))
+    return found
+
+
+def reasons(cell: Cell) -> dict[tuple[str, str], list[Entry]]:
+    """(state, message) -> the runs that it stopped."""
+    found: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in cell.entries:
+        if entry.state in FAILURES:
+            found[entry.state, entry.message].append(entry)
+    return dict(sorted(found.items()))
+
+
+def again(cell: Cell, entries: list[Entry]) -> str:
+    """The command that runs the cell's entries again."""
+    suite = next((str(entry.made("suite")) for entry in entries if entry.made("suite")), "SUITE")
+    said = next((entry.made("options") for entry in entries if isinstance(entry.made("options"), list)), None)
+    if cell.row.kind == "teacher":
+        return command(suite, cell.pair.name, options=said or ())
+    varied = [word for knob in cell.row.varied for word in ("--set", f"{cell.row.method}.{knob}")]
+    seeds = [entry.run.seed for entry in entries]
+    return command(suite, cell.pair.name, cell.row.method, seeds, varied if said is None else said)
+
+
+# ---- around the cells
+def caption(protocol: Protocol) -> str:
+    """What the numbers are, and what bold may be read as."""
+    counts = [len(cell.scored) for cell in protocol.cells.values() if cell.scored and cell.row.kind != "teacher"]
+    words = [
+        f"{protocol.label}. {setting(protocol)}",
+        "Top-1 accuracy in percent after the last epoch; mean ± standard deviation (ddof 1) over seeds.",
+    ]
+    if any(row.kind == "teacher" for row in protocol.rows):
+        words.append("A teacher is trained once: n = 1.")
+    if sizes_of(protocol) == {1}:
+        words.append("Nothing is bold: n = 1 is too small, without a spread no method can be told from another.")
+    elif counts:
+        words.append(
+            f"Bold: not distinguishable from the best of its column (the {percent_level()} Welch interval of the "
+            "difference contains 0; not corrected for the number of methods)."
+        )
+        if 1 in counts:
+            words.append(
+                "With n = 1 nothing can be told: such cells are never bold, nor is any in a column that one leads."
+            )
+    return " ".join(words)
+
+
+def tidy_line(protocol: Protocol, cell: Cell, bold: bool) -> dict[str, object]:
+    """A cell as a line of CSV; percent and points."""
+    summary = cell.summary()
+    sizes = (
+        {"top1_percent": summary.mean, "sd": summary.sd, "low": summary.low, "high": summary.high} if summary else {}
+    )
+    told = {"top1_percent": cell.told} if cell.told is not None else {}
+    numbers = {name: 100 * value for name, value in (sizes | told).items() if value is not None}
+    lacking = [f"{count} {state}" for state, count in cell.lacking.items()]
+    why = [f"{state}: {message}" for state, message in reasons(cell)]
+    return (
+        columns_of(protocol, cell)
+        | {name: numbers.get(name) for name in ("top1_percent", "sd", "low", "high")}
+        | {
+            "among_best": bold,
+            "stale": sum(entry.stale for entry in cell.scored),
+            "lacking": cell.refusal or "; ".join(lacking) or ("" if cell.scored or told else nothing(cell)),
+            "reason": "; ".join(why) or ("told by its students' records" if told else ""),
+            "records": " ".join(cell.records),
+        }
+    )

@@ -1,0 +1,142 @@
+"""What stands around the tables: the methods' own words, what failed, and where the numbers come from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmark.report.accuracy import again
+from benchmark.report.cells import Protocol
+from benchmark.report.entries import FAILURES, Entry, newest
+from benchmark.report.wording import differences, natural, several, some
+
+UNKNOWN = "not stated"
+VERBS = (("train", "train"), ("judged", "judge"))  # of the counts of images
+
+
+@dataclass(frozen=True, slots=True)
+class MethodNote:
+    """A method in its own words: those of its newest record."""
+
+    name: str
+    citation: str
+    status: str
+    departures: str
+    about: str  # all of it
+    source: str
+    stale: tuple[str, ...]  # records of other source
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run without a number."""
+
+    what: str
+    where: str
+    state: str
+    message: str
+    trace: str
+    command: str
+    record: str
+
+
+def method_notes(entries: Sequence[Entry]) -> list[MethodNote]:
+    """One per method, in alphabetical order."""
+    found = []
+    for name, entry in sorted(newest(entries).items(), key=lambda item: natural(item[0])):
+        about = entry.record.about.strip()
+        stale = tuple(sorted(other.name for other in entries if other.stale and other.run.method == name))
+        words = (joined(about.split("\n\n")[0]) or UNKNOWN, stated("Status", about), stated("Departures", about))
+        found.append(MethodNote(name, *words, about, str(entry.made("source") or "unknown")[:12], stale))
+    return found
+
+
+def stated(word: str, about: str) -> str:
+    """What follows "word:" in a docstring, up to an empty line or the next such word."""
+    match = re.search(rf"^{word}:(.*(?:\n(?!\s*$|[A-Z]\w+:).*)*)", about, flags=re.M)
+    return joined(match[1]) if match and joined(match[1]) else UNKNOWN
+
+
+def joined(text: str) -> str:
+    """On one line."""
+    return " ".join(text.split())
+
+
+def failures(protocols: Iterable[Protocol]) -> list[Failure]:
+    """Every run whose counting record is a failure, once, whichever pairs it serves."""
+    found: dict[str, Failure] = {}
+    for protocol in protocols:
+        for cell in protocol.cells.values():
+            for entry in (entry for entry in cell.entries if entry.state in FAILURES):
+                what = f"{cell.row.label}, {cell.pair.label}, seed {entry.run.seed}"
+                trace = (entry.record.error or {}).get("trace", "")
+                words = (what, protocol.label, entry.state, entry.message, trace, again(cell, [entry]), entry.name)
+                found.setdefault(entry.name, Failure(*words))
+    return list(found.values())
+
+
+def provenance(entries: Sequence[Entry]) -> dict[str, str]:
+    """What the records say of their making: word -> distinct values."""
+    recorded = [entry for entry in entries if entry.record]
+    if not recorded:
+        return {}
+    states = Counter(entry.state for entry in recorded)
+    dirty = sum(bool(entry.made("dirty")) for entry in recorded)
+    latest = max(recorded, key=lambda entry: (entry.ended, entry.name))
+    found = {
+        "records": f"{some(len(recorded), 'run')} ({', '.join(f'{n} {state}' for state, n in sorted(states.items()))})",
+        "newest record": str(latest.made("ended") or "undated"),
+        "commit": made(recorded, "commit", 10) + (f" ({dirty} with uncommitted changes)" if dirty else ""),
+    }
+    words = ("torch", "torchvision", "cuda", "python", "device", "precision", "plugins")
+    return found | {word: values for word in words if (values := made(recorded, word))}
+
+
+def made(entries: Iterable[Entry], word: str, length: int | None = None) -> str:
+    """Distinct values of one word of the making."""
+    values = [entry.made(word) for entry in entries]
+    flat = [part for value in values for part in (value if isinstance(value, list) else [value])]
+    return several(str(part)[:length] for part in flat if part is not None)
+
+
+def data_of(protocol: Protocol) -> str:
+    """The data that the runs saw: name, counts, the start of the hash; several if they did not see the same."""
+    found = []
+    for entry in protocol.entries:
+        data = entry.made("data")
+        if isinstance(data, dict) and data:
+            counts = [f"{data[word]:,} images {verb}" for word, verb in VERBS if isinstance(data.get(word), int)]
+            found.append(", ".join([str(data.get("name")), *counts, f"sha256 {str(data.get('sha256'))[:12]}"]))
+    return "; or ".join(sorted(set(found)))
+
+
+def conditions(protocol: Protocol) -> list[tuple[str, str]]:
+    """How the runs of a protocol were trained, and what was not the same for all of them."""
+    own, teacher = dict(protocol.terms), dict(protocol.teacher_terms)
+    recipe = {word: value for word, value in own.items() if word not in ("dataset", "judge")}
+    found = [("data", data_of(protocol)), ("recipe", " · ".join(f"{word} {value}" for word, value in recipe.items()))]
+    found.append(("learning rate", rates(protocol)))
+    if teacher:
+        shared = {word: value for word, value in teacher.items() if word not in ("dataset", "judge")}
+        found.append(("teachers", shared.get("recipe") or differences([shared, recipe])[0] or "the same recipe"))
+    recorded = [entry for entry in protocol.entries if entry.record]
+    mixed = {word: made(recorded, word) for word in ("device", "precision", "torch")}
+    found += [
+        (f"mixed {word}", values) for word, values in mixed.items() if len({str(e.made(word)) for e in recorded}) > 1
+    ]
+    return [(word, value) for word, value in found if value]
+
+
+def rates(protocol: Protocol) -> str:
+    """The learning rate of each network, teachers too."""
+    found: dict[str, set[str]] = {}
+    for run in (run for pair in protocol.pairs for run in (pair.teacher,) if run and run.recipe):
+        found.setdefault(f"{run.recipe.lr:g}", set()).add(run.student)
+    for pair in protocol.pairs:
+        if pair.rate:
+            found.setdefault(f"{pair.rate:g}", set()).add(pair.student)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{rate} for {several(found[rate])}" for rate in sorted(found, key=natural, reverse=True))

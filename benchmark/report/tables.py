@@ -1,0 +1,131 @@
+"""A table as a value, and its two texts: Markdown to read, CSV to compute with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import groupby
+
+import pandas as pd
+
+from benchmark.report.cells import Cell, Protocol
+from benchmark.report.statistics import LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One cell as printed."""
+
+    text: str
+    under: str = ""  # small print: n, what is lacking
+    bold: bool = False
+    notes: tuple[int, ...] = ()  # numbers of notes below the table
+    records: str = ""  # names of the records behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row as printed."""
+
+    label: str
+    cells: tuple[Shown, ...]
+    group: str = ""  # the pair, in tables that have one row per pair and method
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A footnote of a table: what happened, and what to type."""
+
+    number: int
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What page, Markdown and CSV are written from."""
+
+    name: str  # of its files
+    title: str
+    caption: str
+    heads: tuple[str, ...]  # of the columns after the label
+    lines: tuple[Line, ...]
+    tidy: pd.DataFrame  # one line per row and pair, numbers unrounded, records named
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def grouped(self) -> bool:
+        return any(line.group for line in self.lines)
+
+    @property
+    def groups(self) -> list[tuple[str, list[Line]]]:
+        """The lines of each pair together."""
+        return [(name, list(lines)) for name, lines in groupby(self.lines, key=lambda line: line.group)]
+
+    def markdown(self) -> str:
+        """Title, table, caption and notes."""
+        heads = ["pair"] * self.grouped + ["method", *self.heads]
+        rows = [
+            [escaped(line.group)] * self.grouped + [escaped(line.label)] + [in_markdown(cell) for cell in line.cells]
+            for line in self.lines
+        ]
+        frame = pd.DataFrame(rows, columns=[escaped(head) for head in heads])
+        sides = ["left"] * (1 + self.grouped) + ["right"] * len(self.heads)
+        grid = frame.to_markdown(index=False, disable_numparse=True, colalign=sides)
+        notes = [f"[{n.number}] {escaped(n.text)}" + f" `{n.command}`" * bool(n.command) for n in self.notes]
+        return "\n\n".join([f"### {escaped(self.title)}", grid, escaped(self.caption), *notes]) + "\n"
+
+    def csv(self) -> str:
+        """The tidy table."""
+        return self.tidy.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+
+def in_markdown(cell: Shown) -> str:
+    """A cell of a Markdown table."""
+    text = f"**{escaped(cell.text)}**" if cell.bold else escaped(cell.text)
+    return text + f" ({escaped(cell.under)})" * bool(cell.under) + "".join(f" [{number}]" for number in cell.notes)
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown and the HTML inside it leave alone, on one line."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(re.sub(r"([\\`*|\[\]])", r"\\\1", text).split())
+
+
+def spread_words(sizes: set[int]) -> str:
+    """How many runs stand behind the cells of a table: n = 3 runs per cell, n = 1 to 3 runs per cell."""
+    if not sizes:
+        return "no student has a score yet"
+    if sizes == {1}:
+        return "n = 1 run per cell"
+    return f"n = {min(sizes)}{f' to {max(sizes)}' if len(sizes) > 1 else ''} runs per cell"
+
+
+def sizes_of(protocol: Protocol) -> set[int]:
+    """The numbers of runs per cell, teachers apart."""
+    return {len(cell.scored) for cell in protocol.cells.values() if cell.scored and cell.row.kind != "teacher"}
+
+
+def setting(protocol: Protocol) -> str:
+    """The first sentence of every caption: judge and n."""
+    return f"Scored on the {protocol.judge}; {spread_words(sizes_of(protocol))}."
+
+
+def columns_of(protocol: Protocol, cell: Cell) -> dict[str, object]:
+    """What a line of CSV starts with."""
+    own = dict(protocol.terms)
+    return {
+        "protocol": protocol.label,
+        "dataset": own["dataset"],
+        "judge": own["judge"],
+        "pair": cell.pair.label,
+        "row": cell.row.label,
+        "method": cell.row.method or (cell.pair.teacher.method if cell.pair.teacher else ""),
+        "knobs": cell.row.knobs,
+        "n": len(cell.scored),
+    }
+
+
+def percent_level() -> str:
+    """95 %"""
+    return f"{100 * LEVEL:g} %"

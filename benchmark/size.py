@@ -1,0 +1,41 @@
+"""Sizes of networks and methods, counted: parameters, frozen state, multiply-accumulates."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark import models
+from methods.contract import Method
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers of a module are trained."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def macs(net: nn.Module, height: int = 32, width: int = 32) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one image; half of what torch counts as FLOPs."""
+    twin = copy.deepcopy(net).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        twin(torch.empty(1, 3, height, width, device="meta"))
+    return counter.get_total_flops() // 2
+
+
+def sizes(student: nn.Module, name: str, method: Method, teacher: nn.Module | None, image: tuple[int, int]) -> dict:
+    """The `size` of a record: what is deployed, what a method added to it, what is thrown away after training."""
+    classes = student.head.out_features
+    with torch.device("meta"):
+        plain = parameters(models.build(name, classes))
+    return {
+        "student": parameters(student),
+        "added": parameters(student) - plain,
+        "auxiliary": parameters(method),
+        "buffers": sum(b.numel() for b in method.buffers()),
+        "macs": macs(student, *image),
+        "teacher": parameters(teacher) if teacher else None,
+        "teacher_macs": macs(teacher, *image) if teacher else None,
+    }

@@ -1,0 +1,161 @@
+"""The walk from runs to records: vet, plan, train wave by wave, keep teachers, name what failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark import datasets, grid, made, progress
+from benchmark.accelerate import machine
+from benchmark.execute import Executor, dispatch
+from benchmark.run import Run
+from benchmark.store import Record, Store
+from benchmark.train import settle, train
+from methods import registry
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How and where to run; plain values, so that it travels to other processes."""
+
+    suite: str
+    results: Path
+    data: Path
+    device: str = "auto"
+    lanes: int = 16
+    executor: Executor = "here"
+    plugins: tuple[str, ...] = ()
+    download: bool = False
+    quiet: bool = False
+    options: tuple[str, ...] = ()  # what the user changed in the suite, as typed
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What records keep of all this."""
+        return {
+            "suite": self.suite,
+            "options": list(self.options),
+            "plugins": [Path(plugin).name for plugin in self.plugins],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One cohort on its way to a process."""
+
+    runs: str  # JSON: what a process receives is a value
+    ask: Ask
+
+    def cohort(self) -> list[Run]:
+        return [Run.model_validate(run) for run in json.loads(self.runs)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a suite still needs."""
+
+    runs: list[Run]  # all, teachers included
+    unfit: dict[str, str]  # id -> why its pair cannot be served
+    waves: list[list[list[Run]]]  # cohorts, teachers' first
+
+    @property
+    def missing(self) -> list[Run]:
+        return [run for wave in self.waves for cohort in wave for run in cohort]
+
+
+def plan(runs: Sequence[Run], ask: Ask) -> Plan:
+    """Check everything that can be checked without training; say what is left to do.  Raises BadInput."""
+    store, everyone = Store(ask.results), grid.with_teachers(runs)
+    unfit = grid.vet(runs, datasets.facts(everyone[0].dataset, ask.data))
+    kept = [run.id for run in everyone if store.weights(run.id)]
+    missing = grid.pending([run for run in runs if run.id not in unfit], store.latest(), kept)
+    waves = [grid.cohorts(wave, ask.lanes) for wave in grid.waves(missing)]
+    return Plan(everyone, unfit, waves)
+
+
+def run(runs: Sequence[Run], ask: Ask) -> list[str]:
+    """Do what is missing.  Returns a sentence for each run of the suite that has no result, in the suite's order."""
+    found, store = plan(runs, ask), Store(ask.results)
+    machine(ask.device)  # a device that is not there is said before anything is done
+    note_unfit(found, store, ask)
+    if found.missing:
+        datasets.load(found.runs[0].dataset, ask.data, ask.download)
+    for wave in found.waves:
+        ready = [cohort for cohort in wave if has_teacher(cohort, store)]
+        jobs = [Flight(json.dumps([run.model_dump(mode="json") for run in cohort]), ask) for cohort in ready]
+        before = store.latest()
+        for cohort, fault in zip(ready, dispatch(fly, jobs, ask.executor, devices(ask)), strict=True):
+            if fault:
+                note_failed(cohort, fault, before, store, ask)
+    return failures(found, store)
+
+
+def fly(job: Flight) -> None:
+    """Train one cohort, here or in a process of its own."""
+    ask = job.ask
+    for plugin in ask.plugins:
+        registry.load(plugin)
+    store, cohort = Store(ask.results), job.cohort()
+    latest = store.latest()
+    for teacher in {run.teacher.id for run in cohort if run.teacher}:
+        if teacher in latest:
+            store.keep_teacher(latest[teacher])
+    setting = settle(cohort, store, ask.data, ask.device, ask.words)
+    with progress.watch(cohort, ask.quiet) as watch:
+        train(cohort, setting, watch)
+
+
+def devices(ask: Ask) -> list[str]:
+    """The CUDA devices to use, by number; [""] where there is none."""
+    count = torch.cuda.device_count() if ask.device != "cpu" else 0
+    return [str(number) for number in range(count)] or [""]
+
+
+def has_teacher(cohort: list[Run], store: Store) -> bool:
+    """Whether what the cohort learns from is there; it is not where a teacher's own run has failed."""
+    return all(run.teacher is None or store.weights(run.teacher.id) for run in cohort)
+
+
+def note_unfit(found: Plan, store: Store, ask: Ask) -> None:
+    """Records of the runs that cannot be: the report shows why."""
+    latest = store.latest()
+    for run in found.runs:
+        if run.id in found.unfit and run.id not in latest:
+            store.add(bare(run, "unfit", "Unfit", found.unfit[run.id], ask))
+
+
+def note_failed(cohort: list[Run], fault: str, before: dict[str, Record], store: Store, ask: Ask) -> None:
+    """Records of the runs that a dead process left without one."""
+    latest = store.latest()
+    for run in cohort:
+        if latest.get(run.id) == before.get(run.id):
+            store.add(bare(run, "failed", "Failed", fault, ask))
+
+
+def bare(run: Run, status: str, kind: str, message: str, ask: Ask) -> Record:
+    """The record of a run that was never built."""
+    return Record(
+        id=run.id,
+        status=status,
+        run=run.model_dump(mode="json"),
+        made=made.commit() | made.versions() | ask.words | {"ended": made.now()},
+        about=registry.about(run.method),
+        error={"type": kind, "message": message},
+    )
+
+
+def failures(found: Plan, store: Store) -> list[str]:
+    """A sentence for each run without a result, except for pairs that a method cannot serve."""
+    latest, told = store.latest(), []
+    for run in found.runs:
+        record = latest.get(run.id)
+        if record is None or record.status in ("failed", "diverged"):
+            status = record.status if record else "not run"
+            reason = record.error["message"] if record else "its teacher has no weights"
+            told.append(f"{run.label} ({run.id}): {status}: {reason}")
+    return told

@@ -1,0 +1,143 @@
+"""A method on trial: two small networks, a few images, everything else as in earnest.
+
+N images in a batch
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark import models, seeds, spec
+from benchmark.accelerate import Machine
+from benchmark.data import splits
+from benchmark.datasets import Dataset, assemble
+from benchmark.lane import Lane, Setting
+from benchmark.run import Recipe, Run, Steps
+from benchmark.store import Record, Store
+from benchmark.teacher import Teacher, answers
+from benchmark.train import train
+from methods import registry
+from methods.contract import Batch, Clock, Outputs, Stage
+
+EPOCHS, CLASSES, IMAGES = 3, 10, 24
+PAIRS = (("resnet14", "resnet8"), ("wrn_16_2", "resnet8"))  # the same widths; others
+RECIPE = Recipe(epochs=EPOCHS, batch=10, lr=0.01, schedule=Steps(at=(2.0,)), precision="fp32")
+CPU = Machine(torch.device("cpu"), "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A method by name, on a pair."""
+
+    method: str
+    teacher: str
+    student: str
+    root: Path  # a folder for its results
+
+    @property
+    def plain(self) -> Run:
+        """The plain student beside it."""
+        return Run(dataset="trial", student=self.student, method="ce", recipe=RECIPE)
+
+    @property
+    def run(self) -> Run:
+        """The run on trial, every knob at its default."""
+        taught = Run(dataset="trial", student=self.teacher, method="ce", recipe=RECIPE)
+        needs = registry.get(self.method).needs_teacher
+        knobs = spec.resolve(self.method, {})
+        return self.plain.model_copy(
+            update={"method": self.method, "knobs": knobs, "teacher": taught if needs else None}
+        )
+
+    def setting(self) -> Setting:
+        """Random images and an untrained teacher, the same each time; a store of its own."""
+        store = Store(tempfile.mkdtemp(dir=self.root))
+        data = images()
+        learn, judged = splits(data, "test", CPU.device)
+        teacher = None
+        if self.run.teacher:
+            with seeds.scope("trial", self.teacher):
+                net = CPU.freeze(models.build(self.teacher, CLASSES), next(judged.plain()).x)
+            teacher = Teacher(self.run.teacher, net, answers(net, judged), {"id": self.run.teacher.id, "top1": None})
+        return Setting(store, CPU, data, learn, judged, teacher)
+
+    def lane(self) -> Lane:
+        """A lane that has boarded.  Raises Unfit."""
+        lane = Lane(self.run, self.setting())
+        lane.board()
+        return lane
+
+
+def images() -> Dataset:
+    """A few random images of every class, 16 x 16."""
+    stream = seeds.generator("trial", "images")
+    x = torch.randint(0, 256, (2 * IMAGES, 16, 16, 3), generator=stream, dtype=torch.uint8).numpy()
+    y = (torch.arange(2 * IMAGES) % CLASSES).numpy()
+    return assemble("trial", tuple(map(str, range(CLASSES))), x[:IMAGES], y[:IMAGES], x[IMAGES:], y[IMAGES:])
+
+
+def outputs(lane: Lane, count: int, kind: str = "usual") -> tuple[Outputs, Outputs | None, Batch]:
+    """What student and teacher show for `count` images; kind: usual, constant, zero, one class, bf16."""
+    setting = lane.setting
+    batch = next(setting.learn.plain(count))
+    t = setting.teacher.look(batch.x) if setting.teacher else None
+    s = setting.machine.look(lane.student, batch.x)
+    if kind == "usual":
+        return s, t, batch
+    y = torch.zeros_like(batch.y) if kind == "one class" else batch.y
+    change = {
+        "constant": torch.ones_like,
+        "zero": torch.zeros_like,
+        "one class": torch.clone,
+        "bf16": lambda z: z.bfloat16().float(),
+    }[kind]
+    return change_all(s, change), t and change_all(t, change), Batch(batch.x, y, batch.index)
+
+
+def change_all(o: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
+    """Outputs cut off from their graph, each tensor changed."""
+    return Outputs([change(m.detach()) for m in o.maps], change(o.embedding.detach()), change(o.logits.detach()))
+
+
+def each_stage(trial: Trial, flown: bool = True) -> Iterator[tuple[Lane, Stage]]:
+    """A lane made ready for each stage's last epoch; if `flown`, what an epoch gathers has been gathered once."""
+    lane = trial.lane()
+    if flown:
+        fly_one_epoch(lane)
+    for stage in lane.stages:
+        lane.student.train()
+        lane.method.begin_epoch(Clock(stage.name, max(stage.epochs - 1, 0), stage.epochs))
+        yield lane, stage
+
+
+def fly_one_epoch(lane: Lane) -> None:
+    """The lane's next epoch, as the loop does it."""
+    setting, run = lane.setting, lane.run
+    lane.begin_epoch(lane.epoch)
+    for batch in setting.learn.epoch(run.seed, lane.epoch, run.recipe):
+        lane.step(batch, setting.teacher.look(batch.x) if setting.teacher else None)
+    lane.end_epoch(1.0, 1)
+
+
+def flown(trial: Trial, cohort: list[Run]) -> Record:
+    """The record of the trial's run, trained beside the cohort."""
+    record = train(cohort, trial.setting())[-1]
+    assert record.status == "done", told(record)
+    return record
+
+
+def told(record: Record) -> str:
+    """Why a run has no result."""
+    return f"training ended as {record.status}: {record.error['message']}"
+
+
+def named_parameters(lane: Lane) -> list[tuple[str, Tensor]]:
+    """Every trained parameter, by a name that says whose it is."""
+    modules = (("student", lane.student), ("method", lane.method))
+    return [(f"{whose}.{name}", p) for whose, module in modules for name, p in module.named_parameters()]
