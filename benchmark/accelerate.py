@@ -9,12 +9,15 @@ N images in a batch · C, H, W of a feature map
 from __future__ import annotations
 
 import copy
+import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmark import norm, onednn
 from benchmark.errors import BadInput
 from benchmark.models.net import Net, fold
 from benchmark.run import Precision, Recipe
@@ -39,6 +42,10 @@ class Widened(Sequence):
             self._maps[place] = self._maps[place].float()
         return self._maps[place]
 
+    def detach(self) -> Widened:
+        """The same maps cut off from their graph, still to be cast."""
+        return Widened([m.detach() for m in self._maps])
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -50,6 +57,18 @@ class Machine:
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module here, its convolutions channels last."""
         return module.to(device=self.device, memory_format=torch.channels_last)
+
+    def facts(self) -> dict[str, Any]:
+        """What was picked here: the precision, and whether our own kernels serve."""
+        return {"precision": self.precision, "kernels": self._quick() and norm.kernels() is not None}
+
+    def _quick(self) -> bool:
+        return (self.device.type, self.precision) == ("cpu", "bf16")
+
+    def train(self, net: nn.Module) -> nn.Module:
+        """Move a network here to be trained, its normalisations on our kernels where those serve."""
+        net = self.place(net)
+        return norm.quicken(net) if self._quick() else net
 
     def look(self, net: nn.Module, x: Tensor) -> Outputs:
         """A forward pass: (N, 3, H, W) float32 -> outputs as methods receive them."""
@@ -68,7 +87,9 @@ class Machine:
             candidate = self.place(fold(net)).requires_grad_(False)
             if same(net(x), candidate(x)):
                 folded = candidate
-        return folded if self.precision == "fp32" else copy.deepcopy(folded).to(torch.bfloat16)
+        if self.precision == "bf16":
+            folded = copy.deepcopy(folded).to(torch.bfloat16)
+        return onednn.fused(folded) if self.device.type == "cpu" and folded is not net else folded
 
     def optimiser(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.SGD:
         """The recipe's SGD in one fused kernel; the lane sets the rate before each step."""
@@ -106,7 +127,7 @@ def widen(outputs: Outputs) -> Outputs:
 
 def detached(outputs: Outputs) -> Outputs:
     """Outputs cut off from the graph that made them."""
-    return Outputs([m.detach() for m in outputs.maps], outputs.embedding.detach(), outputs.logits.detach())
+    return Outputs(outputs.maps.detach(), outputs.embedding.detach(), outputs.logits.detach())
 
 
 def same(a: Outputs, b: Outputs) -> bool:
@@ -127,6 +148,8 @@ def machine(device: str = "auto", precision: Precision = "auto") -> Machine:
         raise BadInput("--device cuda, but torch sees no CUDA device here; use --device cpu or mend the driver")
     chosen = torch.device("cuda" if cuda and device != "cpu" else "cpu")
     picked = precision if precision != "auto" else ("bf16" if multiplies_bf16(chosen) else "fp32")
+    if chosen.type == "cpu":
+        keep_memory()
     if chosen.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = picked == "bf16"
         torch.backends.cudnn.benchmark = picked == "bf16"
@@ -140,3 +163,13 @@ def multiplies_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     offers = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
     return any(offer() for offer in offers if offer)
+
+
+def keep_memory() -> None:
+    """Ask glibc to keep freed memory: to give each activation back and fault it in again costs a tenth of a step."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library, which has habits of its own
+        return
+    for word in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        mallopt(word, 1 << 30)

@@ -128,7 +128,10 @@ def obtain(kind: type, name: str, root: Path, download: bool) -> None:
     listed = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     if not folder.exists() and archive.exists():
         verify(archive, kind.tgz_md5)
-        extract_archive(str(archive), str(root))
+        try:
+            extract_archive(str(archive), str(root))
+        except OSError as fault:
+            raise BadInput(f"{archive} cannot be unpacked where it lies ({fault}); unpack it elsewhere") from fault
     if not folder.exists() and download:
         fetch(kind, name, root)
     if not folder.exists():

@@ -6,11 +6,9 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Literal, TypeVar
-
-from benchmark.errors import BadInput
 
 Job = TypeVar("Job")
 Executor = Literal["here", "spawn"]
@@ -22,11 +20,9 @@ def dispatch(work: Callable[[Job], None], jobs: Sequence[Job], executor: Executo
     devices: CUDA device numbers, one process on each; [""] on a CPU.
     Returns, per job, None or the sentence that says why it did not end well.  KeyboardInterrupt stops all.
     """
-    if executor == "here":
-        return [done_here(work, job) for job in jobs]
     if executor == "spawn":
         return done_apart(work, jobs, devices)
-    raise BadInput(f"--executor is here or spawn, not {executor!r}")
+    return [done_here(work, job) for job in jobs]
 
 
 def done_here(work: Callable[[Job], None], job: Job) -> str | None:
@@ -43,32 +39,42 @@ def done_apart(work: Callable[[Job], None], jobs: Sequence[Job], devices: Sequen
     context = multiprocessing.get_context("spawn")
     outcome: list[str | None] = [None] * len(jobs)
     waiting, free = list(range(len(jobs))), list(devices)
-    running: dict[int, tuple[int, str, BaseProcess]] = {}
+    running: dict[int, tuple[int, str, BaseProcess, Connection]] = {}
     try:
         while waiting or running:
             while waiting and free:
                 place, device = waiting.pop(0), free.pop(0)
-                process = context.Process(target=alone, args=(work, jobs[place], device))
+                ear, mouth = context.Pipe(duplex=False)
+                process = context.Process(target=alone, args=(work, jobs[place], device, mouth))
                 process.start()
-                running[process.sentinel] = (place, device, process)
+                mouth.close()  # the child's end: silence then means that it is gone
+                running[process.sentinel] = (place, device, process, ear)
             for sentinel in wait(list(running)):
-                place, device, process = running.pop(sentinel)
+                place, device, process, ear = running.pop(sentinel)
                 process.join()
                 free.append(device)
-                if process.exitcode:
-                    outcome[place] = f"its process ended with exit code {process.exitcode} (memory, or a signal)"
+                outcome[place] = last_words(process, ear)
     finally:
-        for _, _, process in running.values():
+        for _, _, process, _ in running.values():
             process.terminate()
             process.join()
     return outcome
 
 
-def alone(work: Callable[[Job], None], job: Job, device: str) -> None:
+def last_words(process: BaseProcess, ear: Connection) -> str | None:
+    """What a child that has ended said of its job."""
+    try:
+        with ear:
+            return ear.recv()
+    except EOFError:
+        return f"its process ended with exit code {process.exitcode} (memory, or a signal)"
+
+
+def alone(work: Callable[[Job], None], job: Job, device: str, mouth: Connection) -> None:
     """The life of a child process: one job on one device."""
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     try:
-        work(job)
+        mouth.send(done_here(work, job))
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,11 @@ def load(folder: Path, kept: Path) -> Arrays:
     classes = class_names(folder)
     files = {split: listing(folder / split, classes) for split in ("train", "test")}
     place = kept / f"{folder.name}-{fingerprint(folder, files)}.npz"
-    if place.is_file():
-        with np.load(place) as found:
+    try:
+        with place.open("rb") as file, np.load(file) as found:
             return found["x"], found["y"], found["test_x"], found["test_y"], classes
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        pass  # not kept yet, or damaged: decode
     x, y = decode_all(files["train"])
     test_x, test_y = decode_all(files["test"])
     if x.shape[1:] != test_x.shape[1:]:
@@ -84,7 +87,10 @@ def fingerprint(folder: Path, files: dict[str, list[tuple[Path, int]]]) -> str:
     digest = hashlib.sha256()
     for path, _ in files["train"] + files["test"]:
         digest.update(str(path.relative_to(folder)).encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as fault:
+            raise BadInput(f"{path} cannot be read ({fault}); mend or remove it") from fault
     return digest.hexdigest()[:16]
 
 
@@ -106,6 +112,8 @@ def decode(path: Path) -> np.ndarray:
     """One image as (H, W, 3) uint8.  Raises BadInput naming the file."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"its pixels are {image.mode}, more than 8 bits each")  # convert() would clip them
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as fault:
         raise BadInput(f"{path} cannot be read as an image ({fault}); mend or remove it") from fault

@@ -61,21 +61,28 @@ def pending(runs: Iterable[Run], latest: Mapping[str, Record], kept: Iterable[st
         if not (run.id in latest and latest[run.id].status in SETTLED)
         and not (run.teacher and run.teacher.id in hopeless)
     }
-    teachers = {run.teacher.id: run.teacher for run in open_.values() if run.teacher and run.teacher.id not in kept}
-    for teacher in teachers.values():
+    teachers: dict[str, Run] = {}
+    wanted = [run.teacher for run in open_.values()]
+    for teacher in wanted:  # grows while it is walked: a teacher may have been taught too
+        if teacher is None or teacher.id in kept or teacher.id in teachers:
+            continue
         if teacher.recipe is None:
             raise BadInput(
                 f"the weights of imported teacher {teacher.student} ({teacher.id}) are gone: import them again"
             )
+        teachers[teacher.id] = teacher
+        wanted.append(teacher.teacher)
     return list((teachers | open_).values())
 
 
 def waves(runs: Iterable[Run]) -> list[list[Run]]:
     """Teachers first, then all that learn from them; who needs no teacher flies with those who do."""
-    runs = list(runs)
-    teachers = {run.teacher.id for run in runs if run.teacher}
-    first = [run for run in runs if run.id in teachers]
-    return [wave for wave in (first, [run for run in runs if run.id not in teachers]) if wave]
+    rest, found = list(runs), []
+    while rest:  # from the last wave to the first
+        teachers = {run.teacher.id for run in rest if run.teacher}
+        found.insert(0, [run for run in rest if run.id not in teachers])
+        rest = [run for run in rest if run.id in teachers]
+    return found
 
 
 def cohorts(runs: Iterable[Run], lanes: int) -> list[list[Run]]:

@@ -62,11 +62,11 @@ class Lane:
         own = models.shape(run.student, classes, size)
         other = models.shape(run.teacher.student, classes, size) if run.teacher else own
         with seeds.scope("init", run.seed, run.student):
-            self.student = machine.place(models.build(run.student, classes))
+            self.student = machine.train(models.build(run.student, classes))
         with seeds.scope("method", run.seed, run.student, run.method):
             self.method = machine.place(registry.get(run.method)(own, other, **run.knobs))
             self.method.prepare(self.student, teacher.net.net if run.teacher else None, self._sweep)
-        machine.place(self.student), machine.place(self.method)
+        machine.train(self.student), machine.place(self.method)
         self.stages = self.method.stages(run.recipe.epochs)
         self.noisy = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.student.modules())
         self.clock["setup_s"] = time.perf_counter() - started

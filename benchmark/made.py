@@ -24,7 +24,7 @@ def now() -> str:
 
 def made(machine: Machine) -> dict[str, Any]:
     """Commit, versions and device of this process."""
-    return {**commit(), **versions(), "device": device_name(machine.device), "precision": machine.precision}
+    return {**commit(), **versions(), "device": device_name(machine.device), **machine.facts()}
 
 
 @cache

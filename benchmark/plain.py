@@ -5,7 +5,11 @@ A DataLoader whose workers crop with PIL, float32, NCHW, eager, one student, met
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 import torch
 from PIL import Image
@@ -19,6 +23,47 @@ from benchmark.datasets import Dataset
 from benchmark.run import Run
 from methods import registry
 from methods.contract import Batch, Outputs
+
+
+@contextmanager
+def apart(run: Run, images: Dataset, device: torch.device) -> Iterator[Callable[[int], float]]:
+    """The plain loop in a process of its own, untouched by our settings: a function from steps to seconds."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(there, run, images, device))
+    process.start()
+
+    def timed(count: int) -> float:
+        here.send(count)
+        return here.recv()
+
+    try:
+        yield timed
+    finally:
+        here.close()  # the loop ends, and its workers with it
+        process.join(30)
+        process.kill()
+
+
+def serve(pipe: Connection, run: Run, images: Dataset, device: torch.device) -> None:
+    """Run as many steps as asked and answer with the seconds they took, until the other end is gone."""
+    walk = steps(run, images, device)
+    while True:
+        try:
+            count = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(timed(walk, count, device))
+
+
+def timed(walk: Iterator[None], count: int, device: torch.device) -> float:
+    """Seconds for `count` steps, the device's own work included."""
+    started = time.perf_counter()
+    for _ in range(count):
+        next(walk)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
 
 
 class Decoded(torch.utils.data.Dataset):

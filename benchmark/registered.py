@@ -67,7 +67,7 @@ def _methods() -> str:
     rows = []
     for name in registry.names():
         knobs = ", ".join(f"{knob}={spec.default}" for knob, spec in registry.knobs(name).items())
-        title = registry.about(name).splitlines()[0]
+        title = registry.about(name).partition("\n")[0]
         rows.append(f"{name:<10} {title}\n{'':<10} {knobs or 'no knobs'}")
     return "\n".join(["methods, composed with + as in kd+NAME", *rows])
 

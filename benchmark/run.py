@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
 from math import cos, pi
 from typing import Annotated, Any, Literal
 
@@ -34,8 +33,8 @@ class Steps(Frozen):
         """The factor on the learning rate when `epoch` (a fraction within an epoch) epochs have passed."""
         return self.factor ** sum(epoch >= mark for mark in self.at)
 
-    def stretched(self, ratio: float) -> Steps:
-        return self.model_copy(update={"at": tuple(mark * ratio for mark in self.at)})
+    def stretched(self, epochs: int, before: int) -> Steps:
+        return self.model_copy(update={"at": tuple(mark * epochs / before for mark in self.at)})
 
 
 class Cosine(Frozen):
@@ -50,8 +49,8 @@ class Cosine(Frozen):
             return epoch / self.warmup
         return (1 + cos(pi * (epoch - self.warmup) / (epochs - self.warmup))) / 2
 
-    def stretched(self, ratio: float) -> Cosine:
-        return self.model_copy(update={"warmup": self.warmup * ratio})
+    def stretched(self, epochs: int, before: int) -> Cosine:
+        return self.model_copy(update={"warmup": self.warmup * epochs / before})
 
 
 class Recipe(Frozen):
@@ -77,12 +76,11 @@ class Recipe(Frozen):
 
     def rate(self, epoch: float, epochs: int | None = None) -> float:
         """The learning rate after `epoch` epochs of a stage of `epochs`, to which the schedule is stretched."""
-        ratio = (epochs or self.epochs) / self.epochs
-        return self.lr * self.schedule.rate(epoch / ratio, self.epochs)
+        return self.lr * self.schedule.rate(epoch * self.epochs / (epochs or self.epochs), self.epochs)
 
     def stretched(self, epochs: int) -> Recipe:
         """The same recipe over another number of epochs, its schedule in proportion."""
-        schedule = self.schedule.stretched(epochs / self.epochs)
+        schedule = self.schedule.stretched(epochs, self.epochs)
         return self.model_copy(update={"epochs": epochs, "schedule": schedule})
 
 
@@ -98,7 +96,7 @@ class Run(Frozen):
     seed: int = Field(0, ge=0)
     judge: Judge = "test"  # the images that the score is read on
 
-    @cached_property
+    @property
     def id(self) -> str:
         """12 hex digits of sha256 over canonical JSON of everything above."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmark.errors import BadInput
 from benchmark.run import Precision, Recipe, Run
@@ -39,13 +39,38 @@ def load_suite(name: str, choices: Choices | None = None) -> list[Run]:
     """
     choices = choices or Choices()
     try:
-        return expand(changed(read_suite(name), choices), choices.teachers)
-    except (registry.Misnamed, ValidationError) as fault:
-        raise BadInput(sentence(fault)) from fault
+        suite = changed(vetted(name), choices)
+        meet(choices.teachers, suite)
+        return expand(suite, choices.teachers)
     except BadInput:
         raise
     except ValueError as fault:
-        raise BadInput(str(fault)) from fault
+        raise BadInput(sentence(fault)) from fault
+
+
+def vetted(name: str) -> Suite:
+    """A suite whose methods and knobs are there.  Raises BadInput naming the suite and the key."""
+    suite, key = read_suite(name), "methods"
+    try:
+        for method in () if suite.methods == "all" else suite.methods:
+            registry.get(method)
+        key = "knobs"
+        for method, values in suite.knobs.items():
+            resolve(method, values)
+    except ValueError as fault:
+        raise BadInput(f"{name}: {key}: {fault}") from fault
+    return suite
+
+
+def meet(teachers: Mapping[str, Run], suite: Suite) -> None:
+    """Raises ValueError for a teacher that no pair learns from, or that knows another data set."""
+    for network, run in teachers.items():
+        if network not in {pair.teacher for pair in suite.pairs}:
+            raise ValueError(f"--teacher {network}={run.id}: no pair of this run learns from a {network}")
+        if run.dataset != suite.dataset:
+            raise ValueError(
+                f"--teacher {network}={run.id} was trained on {run.dataset}, this run is on {suite.dataset}"
+            )
 
 
 def changed(suite: Suite, choices: Choices) -> Suite:
@@ -66,6 +91,8 @@ def changed(suite: Suite, choices: Choices) -> Suite:
         ratio = choices.epochs / suite.recipe.epochs
         recipes = {word: r.stretched(max(1, round(r.epochs * ratio))) for word, r in recipes.items()}
     if choices.precision:
+        if choices.precision not in get_args(Precision):
+            raise ValueError(f"--precision is {', '.join(get_args(Precision))}, not {choices.precision!r}")
         recipes = {word: r.model_copy(update={"precision": choices.precision}) for word, r in recipes.items()}
     return suite.model_copy(update=new | recipes)
 
@@ -78,9 +105,13 @@ def with_settings(knobs: dict[str, dict[str, Any]], settings: tuple[str, ...], m
         method, dot, knob = path.partition(".")
         if not (equals and dot and knob):
             raise ValueError(f"--set takes METHOD.KNOB=VALUE, as in kd.alpha=0.5, not {setting!r}")
-        if registry.get(method) and methods != "all" and method not in methods:
-            raise ValueError(f"--set {setting}: {method!r} is not among the methods of this run, {', '.join(methods)}")
-        knobs.setdefault(method, {})[knob] = yaml.safe_load(value)
+        own = registry.names() if methods == "all" else methods
+        if registry.get(method) and method not in own:
+            raise ValueError(f"--set {setting}: {method!r} is not among the methods of this run, {', '.join(own)}")
+        try:
+            knobs.setdefault(method, {})[knob] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {setting}: {value!r} is no value") from None
     return knobs
 
 
@@ -114,7 +145,7 @@ def resolve(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
             raise BadInput(f"unknown knob {knob!r} of method {method!r}{registry.meant(knob, list(known))}")
     resolved = {}
     for knob, spec in known.items():
-        adapter = TypeAdapter(spec.kind)
+        adapter = TypeAdapter(spec.kind, config=ConfigDict(allow_inf_nan=False))
         try:
             value = adapter.validate_python(values.get(knob, spec.default))
         except ValidationError as fault:

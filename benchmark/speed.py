@@ -1,17 +1,15 @@
-"""Images per second, beside the loop that other suites run, both measured in one process and in turn."""
+"""Images per second, beside the loop that other suites run, both measured in turn in one run."""
 
 from __future__ import annotations
 
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmark import accelerate, datasets, made, models, plain, spec
 from benchmark.data import Split, splits
@@ -22,7 +20,7 @@ from benchmark.run import Precision, Run
 from benchmark.store import Store
 from benchmark.teacher import Teacher
 
-WARM = 5  # steps before the clock starts
+WARM = 5  # steps before each start of the clock
 
 
 def measure(
@@ -42,15 +40,14 @@ def measure(
     images, source = pixels(data)
     runs = wanted(teacher, student, methods)
     here = accelerate.machine(device, precision)
-    with tempfile.TemporaryDirectory(prefix="kd-speed-") as root:
-        ours = steps(runs, images, here, Path(root))
-        slow = plain.steps(runs[0], images, here.device)
-        for walk in (ours, slow):
-            timed(walk, WARM, here.device)
-        rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    with tempfile.TemporaryDirectory(prefix="kd-speed-") as root, plain.apart(runs[0], images, here.device) as slow:
+        walk = steps(runs, images, here, Path(root))
         for _ in range(repeats):
-            rates["plain"].append(64 * count / timed(slow, count, here.device))
-            rates["ours"].append(64 * count * len(runs) / timed(ours, count, here.device))
+            slow(WARM)  # back to a steady state: queues as full as they are in a long run
+            rates["plain"].append(64 * count / slow(count))
+            plain.timed(walk, WARM, here.device)
+            rates["ours"].append(64 * count * len(runs) / plain.timed(walk, count, here.device))
     found = {name: {"best": max(r), "median": statistics.median(r), "all": r} for name, r in rates.items()}
     return {
         "teacher": teacher,
@@ -98,16 +95,6 @@ def pixels(data: Path) -> tuple[Dataset, str]:
         rng = np.random.default_rng(0)
         x, y = rng.integers(0, 256, (10_000, 32, 32, 3), np.uint8), rng.integers(0, 100, 10_000)
         return datasets.assemble("cifar100", tuple(map(str, range(100))), x, y, x[:100], y[:100]), "random pixels"
-
-
-def timed(walk: Iterator[None], steps: int, device: torch.device) -> float:
-    """Seconds for `steps` steps, the device's own work included."""
-    started = time.perf_counter()
-    for _ in range(steps):
-        next(walk)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
 
 
 def steps(runs: list[Run], images: Dataset, here: accelerate.Machine, root: Path) -> Iterator[None]:

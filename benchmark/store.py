@@ -79,10 +79,10 @@ class Store:
         """Write a record under the first free attempt; never overwrites, never half seen.  Returns it as written."""
         folder = self._folder("records")
         suffix = "" if record.kind == "run" else f"-{record.kind}"
+        record = Record.model_validate(plain(record.model_dump(by_alias=True)))
         while True:
-            text = dump(Record.model_validate(plain(record.model_dump(by_alias=True))))
             try:
-                put(folder / f"{record.name}{suffix}.json", text.encode(), fresh=True)
+                put(folder / f"{record.name}{suffix}.json", dump(record).encode(), fresh=True)
                 return record
             except FileExistsError:
                 record = record.model_copy(update={"attempt": record.attempt + 1})
@@ -114,12 +114,13 @@ class Store:
     def keep_teacher(self, record: Record) -> Path | None:
         """Move a run's weights to where students look first, its record beside them; too large ones stay put."""
         path = self.weights(record.id)
-        if path is None or path.parent.name == "teachers" or path.stat().st_size > SMALL:
-            return path
-        put(self._folder("teachers") / f"{record.id}.json", dump(record).encode())
-        kept = put(self.root / "teachers" / path.name, path.read_bytes())
-        path.unlink()
-        return kept
+        try:
+            if path is None or path.parent.name == "teachers" or path.stat().st_size > SMALL:
+                return path
+            put(self._folder("teachers") / f"{record.id}.json", dump(record).encode())
+            return path.replace(self.root / "teachers" / path.name)
+        except FileNotFoundError:  # another process has just moved it
+            return self.weights(record.id)
 
     def predictions(self, id: str) -> Path:
         """Where the top class of each judged image is kept."""
@@ -165,10 +166,16 @@ def put(path: Path, data: bytes, fresh: bool = False) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if fresh:
-            os.link(temporary, path)
-        else:
+        if not fresh:
             temporary.replace(path)
+            return path
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: new, but for a moment half seen
+            with path.open("xb") as file:
+                file.write(data)
     finally:
         temporary.unlink(missing_ok=True)
     return path

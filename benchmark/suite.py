@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, model_validator
 
 from benchmark.errors import BadInput
-from benchmark.run import Frozen, Judge, Recipe
+from benchmark.run import Frozen, Judge, Recipe, Steps
 
 HERE = Path(__file__).parent
 SUITES, RECIPES = HERE / "suites", HERE / "recipes.yaml"
@@ -48,24 +48,45 @@ class Suite(Frozen):
     dataset: str
     judge: Judge = "test"
     pairs: tuple[Pair, ...] = Field(min_length=1)
-    methods: Literal["all"] | tuple[str, ...] = "all"
+    methods: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     knobs: dict[str, dict[str, Any]] = {}  # method -> knob -> value, where the suite departs from the defaults
     recipe: Recipe
     teacher: Recipe  # of the teachers; by default the students'
     lr: dict[str, PositiveFloat] = {}  # network -> its learning rate, where it departs from the recipe's
-    seeds: tuple[int, ...] = (0,)
-    teacher_seed: int = 0
+    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
+    teacher_seed: NonNegativeInt = 0
 
     @model_validator(mode="before")
     @classmethod
     def from_words(cls, value: Any) -> Any:
         """Recipes by name, the teacher's from the students', seeds such as 0-2."""
         value = dict(value)
-        value["recipe"] = make_recipe(value.get("recipe"))
-        value["teacher"] = make_recipe({"base": value["recipe"]} | (value.get("teacher") or {}))
+        value["recipe"] = recipe_under("recipe", value.get("recipe"))
+        changes = value.get("teacher") or {}
+        inherited = {"base": value["recipe"]} | changes if isinstance(changes, dict) else changes
+        value["teacher"] = recipe_under("teacher", inherited)
         if isinstance(value.get("seeds"), int | str):
             value["seeds"] = parse_seeds(str(value["seeds"]))
         return value
+
+    @model_validator(mode="after")
+    def names_fit(self) -> Suite:
+        networks = {network for pair in self.pairs for network in (pair.teacher, pair.student)}
+        odd = sorted(set(self.lr) - networks)
+        if odd:
+            raise ValueError(f"lr: no pair has the network {odd[0]!r}")
+        odd = sorted(set(self.knobs) - set(self.methods)) if self.methods != "all" else []
+        if odd:
+            raise ValueError(f"knobs: {odd[0]!r} is not among the methods, {', '.join(self.methods)}")
+        return self
+
+
+def recipe_under(key: str, value: Any) -> Recipe:
+    """A recipe that stands in a suite under `key`.  Raises ValueError naming the key."""
+    try:
+        return make_recipe(value)
+    except ValueError as fault:
+        raise ValueError(sentence(fault, key)) from fault
 
 
 def make_recipe(value: Any) -> Recipe:
@@ -76,12 +97,12 @@ def make_recipe(value: Any) -> Recipe:
         return Recipe.model_validate(changes)
     if not isinstance(base, Recipe):
         known = yaml.safe_load(RECIPES.read_text())
-        if base not in known:
+        if not isinstance(base, str) or base not in known:
             raise ValueError(f"unknown recipe {base!r}; there are {', '.join(known)}")
         base = Recipe.model_validate(known[base])
     if "epochs" in changes and "schedule" not in changes:
-        epochs = Recipe.model_validate(base.model_dump() | {"epochs": changes.pop("epochs")}).epochs
-        base = base.stretched(epochs)
+        free = {"epochs": changes.pop("epochs"), "schedule": Steps(at=())}
+        base = base.stretched(Recipe.model_validate(base.model_dump() | free).epochs)
     return Recipe.model_validate(base.model_dump() | changes)
 
 
@@ -117,10 +138,14 @@ def read_suite(name: str) -> Suite:
         raise BadInput(f"{path}: {sentence(fault)}") from fault
 
 
-def sentence(fault: Exception) -> str:
-    """The first complaint of a validation error: key, then what is wrong."""
-    if not isinstance(fault, ValidationError):
-        return " ".join(str(fault).split())
-    first = fault.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    return f"{key}: {first['msg']}" if key else first["msg"].removeprefix("Value error, ")
+def sentence(fault: Exception, under: str = "") -> str:
+    """The first complaint of an error: key (below the key `under`), then what is wrong."""
+    place, wrong = (), " ".join(str(fault).split())
+    if isinstance(fault, ValidationError):
+        first = fault.errors()[0]
+        place, wrong = first["loc"], first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(place[-1]), [*Suite.model_fields, *Recipe.model_fields], n=1)
+            wrong = "there is no such key" + (f"; did you mean {near[0]!r}?" if near else "")
+    key = ".".join(map(str, (under, *place) if under else place))
+    return f"{key}: {wrong}" if key else wrong

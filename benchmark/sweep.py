@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from benchmark import datasets, grid, made, progress
 from benchmark.accelerate import machine
+from benchmark.errors import BadInput
 from benchmark.execute import Executor, dispatch
 from benchmark.run import Run
 from benchmark.store import Record, Store
@@ -70,6 +71,8 @@ class Plan:
 
 def plan(runs: Sequence[Run], ask: Ask) -> Plan:
     """Check everything that can be checked without training; say what is left to do.  Raises BadInput."""
+    if ask.executor not in get_args(Executor):
+        raise BadInput(f"--executor is {' or '.join(get_args(Executor))}, not {ask.executor!r}")
     store, everyone = Store(ask.results), grid.with_teachers(runs)
     unfit = grid.vet(runs, datasets.facts(everyone[0].dataset, ask.data))
     kept = [run.id for run in everyone if store.weights(run.id)]
@@ -82,9 +85,9 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
     """Do what is missing.  Returns a sentence for each run of the suite that has no result, in the suite's order."""
     found, store = plan(runs, ask), Store(ask.results)
     machine(ask.device)  # a device that is not there is said before anything is done
-    note_unfit(found, store, ask)
     if found.missing:
         datasets.load(found.runs[0].dataset, ask.data, ask.download)
+    note_unfit(found, store, ask)
     for wave in found.waves:
         ready = [cohort for cohort in wave if has_teacher(cohort, store)]
         jobs = [Flight(json.dumps([run.model_dump(mode="json") for run in cohort]), ask) for cohort in ready]
@@ -98,6 +101,7 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
 def fly(job: Flight) -> None:
     """Train one cohort, here or in a process of its own."""
     ask = job.ask
+    registry.load_installed()
     for plugin in ask.plugins:
         registry.load(plugin)
     store, cohort = Store(ask.results), job.cohort()

@@ -43,11 +43,12 @@ def register(name: str) -> Callable[[type[Method]], type[Method]]:
     def file(cls: type[Method]) -> type[Method]:
         if not NAME.fullmatch(name):
             raise Misnamed(f"{source(cls)}: {name!r} cannot name a method: use letters, digits, '_' and '-'")
-        if name in _shelf and source(_shelf[name]) != source(cls):
-            raise Misnamed(f"two files claim the method {name!r}: {source(_shelf[name])} and {source(cls)}")
+        known = _shelf.get(name, cls)
+        if (source(known), known.__qualname__) != (source(cls), cls.__qualname__):
+            raise Misnamed(f"two classes claim the method {name!r}: {source(known)} and {source(cls)}")
+        knobs(name, cls)
         cls.name = name
         _shelf[name] = cls
-        knobs(name)
         return cls
 
     return file
@@ -69,12 +70,12 @@ def get(name: str) -> type[Method]:
     return _shelf[name] if len(parts) == 1 else compose(name)
 
 
-def knobs(name: str) -> dict[str, Knob]:
+def knobs(name: str, cls: type[Method] | None = None) -> dict[str, Knob]:
     """The knobs of a method, in order; those of a composition carry their method's name: "kd.alpha"."""
     parts = name.split("+")
     if len(parts) > 1:
         return {f"{part}.{knob}": spec for part in parts for knob, spec in knobs(part).items()}
-    cls = get(name)
+    cls = cls or get(name)
     hints = typing.get_type_hints(cls.__init__)
     found = {}
     for p in inspect.signature(cls.__init__).parameters.values():
@@ -126,7 +127,9 @@ def load(plugin: str) -> None:
     except FileNotFoundError:
         raise Misnamed(f"--plugin {plugin}: there is no such file; give a .py file or a module's name") from None
     except Exception as fault:
-        raise Misnamed(f"--plugin {plugin} could not be opened: {type(fault).__name__}: {fault}") from fault
+        raise Misnamed(
+            f"--plugin {plugin} could not be opened: {type(fault).__name__}: {' '.join(str(fault).split())}"
+        ) from fault
 
 
 def load_installed() -> None:
@@ -155,7 +158,7 @@ def compose(name: str) -> type[Method]:
             super().__init__()
             for cls in parts:
                 own = {k.removeprefix(f"{cls.name}."): v for k, v in values.items() if k.startswith(f"{cls.name}.")}
-                self.add_module(cls.name, cls(student, teacher, **own))
+                self.add_module(f"part_{cls.name}", cls(student, teacher, **own))
 
         def loss(self, s, t, batch):
             return add_up((part.loss for part in self.children()), s, t, batch)

@@ -38,7 +38,7 @@ def test_an_unknown_name_is_refused_with_what_to_do(name, words):
 
 def test_images_too_small_for_a_network_are_refused():
     with pytest.raises(BadInput, match="vgg11 cannot read images of 28 x 28"):
-        shape("torchvision:vgg11", 10, 28)
+        shape("torchvision:vgg11", 10, (28, 28))
 
 
 # ---- networks from outside

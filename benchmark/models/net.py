@@ -31,6 +31,10 @@ class Norm(nn.BatchNorm2d):
         y = super().forward(x)
         return y.relu_() if self.act else y  # the backward of a normalisation reads its input only
 
+    def join(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """ReLU of the normalised `x` plus `shortcut`, all (N, C, H, W): the end of a residual block."""
+        return super().forward(x).add_(shortcut).relu_()
+
     def extra_repr(self) -> str:
         """BatchNorm2d's, and whether a ReLU follows."""
         return f"{super().extra_repr()}, act={self.act}"
@@ -57,6 +61,11 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, outward, H / stride, W / stride)."""
         return self.norm(self.conv(x))
+
+    def join(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """The end of a residual block: ReLU of the sum of both, (N, outward, H / stride, W / stride)."""
+        y = self.conv(x)
+        return self.norm.join(y, shortcut) if isinstance(self.norm, Norm) else y.add_(shortcut).relu_()
 
     @torch.no_grad()
     def fold(self) -> None:

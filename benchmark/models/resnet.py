@@ -27,8 +27,7 @@ class Basic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of the residual sum."""
-        y = self.conv2(self.conv1(x))  # (N, w, H/s, W/s)
-        return y.add_(self.shortcut(x)).relu_()
+        return self.conv2.join(self.conv1(x), self.shortcut(x))  # (N, w, H/s, W/s)
 
 
 class Bottleneck(nn.Module):
@@ -46,8 +45,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of the residual sum."""
-        y = self.conv3(self.conv2(self.conv1(x)))  # (N, 4·w, H/s, W/s)
-        return y.add_(self.shortcut(x)).relu_()
+        y = self.conv2(self.conv1(x))  # (N, w, H/s, W/s)
+        return self.conv3.join(y, self.shortcut(x))  # (N, 4·w, H/s, W/s)
 
 
 def shortcut(inward: int, outward: int, stride: int) -> nn.Module:

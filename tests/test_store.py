@@ -1,0 +1,304 @@
+"""Results as files that nobody edits, and weights as files that anybody reads."""
+
+import json
+import math
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark import store as module
+from benchmark import weights
+from benchmark.errors import BadInput
+from benchmark.models import build
+from benchmark.seeds import scope
+from benchmark.store import Record, Store, dump, put
+
+ID, OTHER = "0123456789ab", "ba9876543210"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+def a_record(status="done", **changes):
+    return Record(**{"id": ID, "status": status, "run": {"student": "resnet8"}} | changes)
+
+
+def files(store):
+    return sorted(path.name for path in (store.root / "records").iterdir())
+
+
+# ---- records
+def test_a_record_is_read_as_it_was_written(store):
+    full = a_record(score={"top1": 0.5, "best_epoch": 3}, curve={"lr": [0.1]}, error={"type": "E", "message": "m"})
+    written = store.add(full)
+    assert written == full
+    assert list(store.records()) == [full]
+    assert store.complaints == []
+
+
+def test_a_second_attempt_stands_beside_the_first(store):
+    first = store.add(a_record("failed"))
+    before = (store.root / "records" / f"{ID}-1.json").read_bytes()
+    second = store.add(a_record("done"))
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert files(store) == [f"{ID}-1.json", f"{ID}-2.json"]
+    assert (store.root / "records" / f"{ID}-1.json").read_bytes() == before
+
+
+def test_a_cost_stands_beside_a_run_of_the_same_id_and_does_not_answer_for_it(store):
+    store.add(a_record("failed"))
+    store.add(a_record(kind="cost"))
+    assert files(store) == [f"{ID}-1-cost.json", f"{ID}-1.json"]
+    assert len(list(store.records())) == 2
+    assert store.latest()[ID].status == "failed"
+
+
+def test_many_writers_at_once_lose_nothing(store):
+    start = threading.Barrier(8)
+
+    def write(number):
+        start.wait()
+        for turn in range(5):
+            Store(store.root).add(a_record(about=f"{number} {turn}"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = list(store.records())
+    assert sorted(record.attempt for record in found) == list(range(1, 41))
+    assert {record.about for record in found} == {f"{number} {turn}" for number in range(8) for turn in range(5)}
+    assert len(files(store)) == 40
+
+
+@pytest.mark.parametrize(
+    ("statuses", "counts"),
+    [
+        (["failed", "done"], 2),
+        (["done", "failed"], 1),
+        (["done", "failed", "done"], 3),
+        (["failed", "diverged"], 2),
+        (["failed"] * 11, 11),
+    ],
+    ids=str,
+)
+def test_the_newest_record_that_is_done_counts_else_the_newest(store, statuses, counts):
+    for status in statuses:
+        store.add(a_record(status))
+    assert store.latest()[ID].attempt == counts
+
+
+DAMAGED = {
+    "empty": b"",
+    "half": dump(a_record()).encode()[:60],
+    "bytes": b"\xff\xfe\x00",
+    "list": b"[]",
+    "number": b"3",
+    "foreign": b'{"name": "package", "version": "1.0"}',
+    "schema": json.dumps(a_record().model_dump(by_alias=True) | {"schema": 2}).encode(),
+    "extra": json.dumps(a_record().model_dump(by_alias=True) | {"colour": "red"}).encode(),
+    "id": json.dumps(a_record().model_dump(by_alias=True) | {"id": "../etc/passwd"}).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_what_is_no_record_is_named_skipped_and_left_alone(store, kind):
+    good = store.add(a_record(id=OTHER))
+    path = store.root / "records" / f"{ID}-1.json"
+    path.write_bytes(DAMAGED[kind])
+    assert list(store.records()) == [good]
+    assert len(store.complaints) == 1
+    assert str(path) in store.complaints[0]
+    assert path.read_bytes() == DAMAGED[kind]
+
+
+def test_a_damaged_file_is_not_overwritten_by_the_next_attempt(store):
+    path = store.root / "records" / f"{ID}-1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("half")
+    assert store.add(a_record()).attempt == 2
+    assert path.read_text() == "half"
+
+
+def test_complaints_are_of_the_last_reading_only(store):
+    store.add(a_record())
+    path = store.root / "records" / "x.json"
+    path.write_text("half")
+    list(store.records())
+    path.unlink()
+    list(store.records())
+    assert store.complaints == []
+
+
+def test_a_newer_schema_is_told_with_both_numbers(store):
+    (store.root / "records").mkdir(parents=True)
+    (store.root / "records" / "x.json").write_bytes(DAMAGED["schema"])
+    list(store.records())
+    assert "schema 2, this program reads 1" in store.complaints[0]
+
+
+def test_what_is_not_finite_becomes_null_and_is_returned_as_written(store):
+    odd = a_record("diverged", score={"nll": math.inf}, curve={"loss": {"kd": [1.0, math.nan]}, "pair": (1, -math.inf)})
+    written = store.add(odd)
+    value = json.loads((store.root / "records" / f"{ID}-1.json").read_text(), parse_constant=pytest.fail)
+    assert value["score"] == {"nll": None}
+    assert value["curve"] == {"loss": {"kd": [1.0, None]}, "pair": [1, None]}
+    assert written == next(store.records())
+
+
+def test_equal_records_have_equal_bytes_whatever_the_order_of_their_words():
+    one = a_record(run={"a": 1, "b": {"c": 2, "d": 3}})
+    two = a_record(run={"b": {"d": 3, "c": 2}, "a": 1})
+    assert dump(one).encode() == dump(two).encode()
+    assert Record.model_validate(json.loads(dump(one))) == one
+
+
+def test_a_store_that_is_not_there_is_empty_and_stays_away(tmp_path):
+    store = Store(tmp_path / "nowhere")
+    assert list(store.records()) == []
+    assert store.latest() == {}
+    assert store.weights(ID) is None
+    assert not store.root.exists()
+
+
+# ---- one step
+def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = put(tmp_path / "x.json", b"old")
+
+    def cut(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", cut)
+    for fresh in (False, True):
+        with pytest.raises(OSError, match="no space"):
+            put(path, b"new", fresh)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_fresh_file_must_not_be_there(tmp_path):
+    path = put(tmp_path / "x.json", b"old", fresh=True)
+    with pytest.raises(FileExistsError):
+        put(path, b"new", fresh=True)
+    assert path.read_bytes() == b"old"
+    assert put(path, b"new").read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ---- teachers
+def test_a_teacher_moves_with_its_record_to_where_students_look_first(store):
+    record = store.add(a_record())
+    old = store.keep_weights(ID, b"w")
+    kept = store.keep_teacher(record)
+    assert kept == store.weights(ID) == store.root / "teachers" / f"{ID}.safetensors"
+    assert kept.read_bytes() == b"w"
+    assert not old.exists()
+    assert store.keep_teacher(record) == kept
+
+
+def test_a_teachers_copy_answers_where_the_records_are_gone_and_counts_once_where_not(store):
+    record = store.add(a_record())
+    store.keep_weights(ID, b"w")
+    store.keep_teacher(record)
+    assert list(store.records()) == [record]
+    (store.root / "records" / f"{ID}-1.json").unlink()
+    assert store.latest() == {ID: record}
+
+
+def test_a_large_teacher_stays_out_of_gits_sight(store, monkeypatch):
+    monkeypatch.setattr(module, "SMALL", 3)
+    record = store.add(a_record())
+    path = store.keep_weights(ID, b"1234")
+    assert store.keep_teacher(record) == path == store.weights(ID)
+    assert not list((store.root / "teachers").glob("*"))
+    assert store.keep_teacher(store.add(a_record(id=OTHER))) is None
+
+
+def test_two_processes_may_keep_the_same_teacher_at_once(store, monkeypatch):
+    """The other one comes first, just as this one has begun to write."""
+    record = store.add(a_record())
+    store.keep_weights(ID, b"w")
+
+    def write_second(*words, **more):
+        monkeypatch.setattr(module, "put", put)
+        Store(store.root).keep_teacher(record)
+        return put(*words, **more)
+
+    monkeypatch.setattr(module, "put", write_second)
+    assert store.keep_teacher(record) == store.weights(ID)
+    assert store.weights(ID).read_bytes() == b"w"
+
+
+# ---- weights
+@pytest.fixture
+def net():
+    """A small network whose normalisations have seen something."""
+    with scope("test", 0):
+        net = build("resnet8", 10)
+        for value in net.buffers():
+            if value.is_floating_point():
+                value.uniform_(0.5, 1.5)
+    return net
+
+
+def kept(net, path):
+    path.write_bytes(weights.pack(net))
+    return weights.unpack(path, "resnet8", 10)
+
+
+def test_weights_come_back_in_float32_rounded_to_half_precision(net, tmp_path):
+    found = kept(net, tmp_path / "w").state_dict()
+    assert list(found) == list(net.state_dict())
+    for name, value in net.state_dict().items():
+        expected = value.half().float() if value.is_floating_point() else value
+        assert found[name].equal(expected), name
+        assert found[name].dtype == value.dtype
+
+
+def test_a_tensor_that_half_precision_cannot_hold_stays_exact_and_only_that_one(net, tmp_path):
+    net.stem.norm.running_var[0] = 70_000.25
+    found = kept(net, tmp_path / "w")
+    assert found.stem.norm.running_var.equal(net.stem.norm.running_var)
+    assert found.stem.norm.running_mean.equal(net.stem.norm.running_mean.half().float())
+
+
+def test_a_kept_network_is_ready_to_be_judged(net, tmp_path):
+    assert not kept(net.train(), tmp_path / "w").training
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_that_a_method_left_comes_back(net, tmp_path, bias):
+    net.embed, net.head = nn.Linear(64, 24, bias=bias), nn.Linear(24, 10)
+    found = kept(net, tmp_path / "w")
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert found(x).embedding.shape == (2, 24)
+    torch.testing.assert_close(found(x).logits, net.eval()(x).logits, rtol=0.01, atol=0.01)
+
+
+def test_equal_networks_have_equal_bytes_wherever_their_channels_lie(net):
+    before = weights.pack(net)
+    assert weights.pack(net.to(memory_format=torch.channels_last)) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "text", "gone"])
+def test_a_damaged_file_of_weights_is_named(net, tmp_path, damage):
+    path, data = tmp_path / "w", weights.pack(net)
+    if damage != "gone":
+        path.write_bytes({"cut": data[: len(data) // 2], "emptied": b"", "text": b"not weights" * 9}[damage])
+    with pytest.raises(BadInput, match="resnet8 of 10 classes") as caught:
+        weights.unpack(path, "resnet8", 10)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("network", "classes"), [("resnet14", 10), ("wrn_16_1", 10), ("resnet8", 100)])
+def test_weights_of_another_network_are_refused(net, tmp_path, network, classes):
+    path = tmp_path / "w"
+    path.write_bytes(weights.pack(net))
+    with pytest.raises(BadInput, match=f"does not hold a {network} of {classes} classes"):
+        weights.unpack(path, network, classes)
