@@ -46,7 +46,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class Task:
     """One cohort on its way to a process."""
 
     runs: str  # JSON: what a process receives is a value
@@ -90,7 +90,7 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
     note_unfit(found, store, ask)
     for wave in found.waves:
         ready = [cohort for cohort in wave if has_teacher(cohort, store)]
-        jobs = [Flight(json.dumps([run.model_dump(mode="json") for run in cohort]), ask) for cohort in ready]
+        jobs = [Task(json.dumps([run.model_dump(mode="json") for run in cohort]), ask) for cohort in ready]
         before = store.latest()
         for cohort, fault in zip(ready, dispatch(fly, jobs, ask.executor, devices(ask)), strict=True):
             if fault:
@@ -98,9 +98,10 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
     return failures(found, store)
 
 
-def fly(job: Flight) -> None:
+def fly(job: Task) -> None:
     """Train one cohort, here or in a process of its own."""
     ask = job.ask
+    made.commit()  # of the code that was loaded, not of what lies there hours later
     registry.load_installed()
     for plugin in ask.plugins:
         registry.load(plugin)

@@ -63,7 +63,6 @@ def test_missing_data_is_told_with_what_to_put_where(refused, tmp_path):
     [
         (["resnet8.pth", "--model", "resnet9", "--dataset", "cifar100"], ["'resnet9'", "did you mean resnet"]),
         (["resnet8.pth", "--model", "resnet8", "--dataset", "digits"], ["resnet8.pth", "number of classes"]),
-        (["resnet8.pth", "--model", "resnet8", "--dataset", "cifar100"], ["cifar-100-python.tar.gz", "--download"]),
     ],
     ids=lambda words: " ".join(words[:3]) if len(words) == 5 else "",
 )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import BadInput
 from benchmark.execute import dispatch
 
 
