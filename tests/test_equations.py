@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.train import train
+from benchmark.trial import Trial, fly_one_epoch
 from methods import registry
-from methods.contract import Batch, Outputs
+from methods.contract import Batch, Clock, Outputs, Shape
 
 sizes = st.sampled_from([1, 2, 5])
 classes = st.integers(2, 7)
@@ -73,3 +76,161 @@ def test_a_composition_adds_all_terms_and_counts_cross_entropy_once_as_its_first
     terms = registry.get("ce+kd")(None, None, **{"kd.alpha": 0.5}).loss(shown(s), shown(t), batch)
     assert terms["ce"].item() == pytest.approx(cross_entropy(s.tolist(), batch.y.tolist()))
     assert terms["kd"].item() == pytest.approx(0.5 * 16 * divergence(s.tolist(), t.tolist(), 4.0))
+
+
+# ---- methods that look at features
+def features(seed, n, inward, outward, k=4):
+    """Student's and teacher's outputs with maps of (inward, 2, 2) and (outward, 2, 2), embeddings as wide, float64."""
+    stream = torch.Generator().manual_seed(seed)
+
+    def draw(*size):
+        return torch.randn(*size, generator=stream, dtype=torch.float64)
+
+    made = [Outputs([draw(n, w, 2, 2)], draw(n, w), draw(n, k)) for w in (inward, outward)]
+    y = torch.randint(0, k, (n,), generator=stream)
+    return *made, Batch(torch.zeros(n), y, torch.arange(n))
+
+
+widths = st.integers(1, 6)
+seeds = st.integers(0, 99)
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def gram(rows):
+    table = [[dot(a, b) for b in rows] for a in rows]
+    return [[x / math.sqrt(dot(row, row)) for x in row] for row in table]
+
+
+@given(seeds, sizes, widths, widths)
+def test_sp_compares_row_normalised_gram_matrices(seed, n, inward, outward):
+    s, t, batch = features(seed, n, inward, outward)
+    g_s, g_t = (gram(o.maps[0].flatten(1).tolist()) for o in (s, t))
+    expected = sum((a - b) ** 2 for p, q in zip(g_s, g_t, strict=True) for a, b in zip(p, q, strict=True)) / n**2
+    found = registry.get("sp")(gamma=1.0).loss(s, t, batch)["sp"].item()
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@given(seeds, sizes, widths, widths, st.integers(1, 4), st.sampled_from([0.7, 2.0, "auto"]))
+def test_lp_pulls_the_students_images_together_as_near_as_the_teacher_has_them(seed, n, inward, outward, k, sigma):
+    s, t, batch = features(seed, n, inward, outward)
+    f_s, f_t = s.embedding.tolist(), t.embedding.tolist()
+
+    def apart(rows, i, j):
+        return sum((a - b) ** 2 for a, b in zip(rows[i], rows[j], strict=True))
+
+    k_here = min(k, n - 1)
+    near = {i: sorted((j for j in range(n) if j != i), key=lambda j, i=i: apart(f_t, i, j))[:k_here] for i in range(n)}
+    pairs = [(i, j) for i in range(n) for j in near[i]]
+    expected = 0.0
+    if pairs:
+        width = sum(apart(f_t, i, j) for i, j in pairs) / len(pairs) if sigma == "auto" else sigma**2
+        total = sum(math.exp(-apart(f_t, i, j) / width) * apart(f_s, i, j) for i, j in pairs)
+        expected = total / (2 * n * k_here)
+    found = registry.get("lp")(k=k, sigma=sigma, gamma=1.0).loss(s, t, batch)["lp"].item()
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def shapes(s, t):
+    return Shape.of(s), Shape.of(t)
+
+
+@given(seeds, sizes, widths, st.sampled_from(["l2", "lsh", "lshl2", "lshl2_s"]))
+def test_lsh_asks_for_the_same_side_of_each_plane_and_the_same_features(seed, n, width, variant):
+    s, t, batch = features(seed, n, width, width)
+    method = registry.get("lsh")(*shapes(s, t), variant=variant, hashes=7, beta=1.0).double()
+    method.bias.copy_(torch.linspace(-1, 1, 7))
+    each = []
+    for f_s, f_t in zip(s.embedding.tolist(), t.embedding.tolist(), strict=True):
+        l2 = sum((a - b) ** 2 for a, b in zip(f_s, f_t, strict=True)) / width
+        bce = 0.0
+        for w, b in zip(method.weight.tolist(), method.bias.tolist(), strict=True):
+            p = 1 / (1 + math.exp(-(dot(w, f_s) + b)))
+            bce -= math.log(p if dot(w, f_t) + b > 0 else 1 - p) / 7
+        each.append({"l2": l2, "lsh": bce}.get(variant, l2 + bce))
+    right = [t.logits[i].argmax().item() == batch.y[i].item() for i in range(n)]
+    kept = [e for e, ok in zip(each, right, strict=True) if ok] if variant == "lshl2_s" else each
+    expected = sum(kept) / len(kept) if kept else 0.0
+    assert method.loss(s, t, batch)["lsh"].item() == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@given(seeds, sizes, widths, widths)
+def test_kda_compares_kernels_between_images_and_class_centres(seed, n, inward, outward):
+    s, t, batch = features(seed, n, inward, outward)
+    method = registry.get("kda")(*shapes(s, t), alpha=1.0).double()
+    stream = torch.Generator().manual_seed(seed)
+    for centre in (method.centre_s, method.centre_t):
+        centre.copy_(torch.randn(centre.shape, generator=stream, dtype=torch.float64))
+    k_s = [[dot(f, c) for c in method.centre_s.tolist()] for f in s.embedding.tolist()]
+    k_t = [[dot(f, c) for c in method.centre_t.tolist()] for f in t.embedding.tolist()]
+    gaps = [abs(a - b) for p, q in zip(k_s, k_t, strict=True) for a, b in zip(p, q, strict=True)]
+    top = sum(gap**2 / 2 if gap < 1 else gap - 0.5 for gap in gaps)
+    expected = top / math.sqrt(sum(x * x for row in k_t for x in row))
+    assert method.loss(s, t, batch)["kda"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_kdas_centres_are_the_class_means_of_the_epoch_before_and_an_absent_class_keeps_its_own():
+    method = registry.get("kda")(*shapes(*features(0, 2, 3, 5)[:2])).double()
+    for epoch in range(3):
+        method.begin_epoch(Clock("distill", epoch, 9))
+        sums, counts = [[0.0] * 3 for _ in range(4)], [0] * 4
+        before = method.centre_s.tolist()
+        for step in range(3):
+            s, t, batch = features(10 * epoch + step, 5, 3, 5)
+            batch = Batch(batch.x, batch.y.clamp_min(1) if epoch else batch.y, batch.index)
+            method.observe(s, t, batch)
+            for row, y in zip(s.embedding.tolist(), batch.y.tolist(), strict=True):
+                sums[y] = [a + b for a, b in zip(sums[y], row, strict=True)]
+                counts[y] += 1
+        method.begin_epoch(Clock("distill", epoch + 1, 9))
+        for k in range(4):
+            expected = [a / counts[k] for a in sums[k]] if counts[k] else before[k]
+            assert method.centre_s[k].tolist() == pytest.approx(expected)
+        assert method.count.sum() == 0
+
+
+def test_kda_is_the_plain_student_until_its_warm_up_has_passed():
+    s, t, batch = features(0, 5, 3, 3)
+    method = registry.get("kda")(*shapes(s, t), warm=5).double()
+    for epoch, on in ((0, False), (4, False), (5, True)):
+        method.begin_epoch(Clock("distill", epoch, 9))
+        assert ("kda" in method.loss(s, t, batch)) == on
+
+
+def test_fitnets_second_stage_weighs_soft_classes_from_four_to_one_without_temperature_squared():
+    s, t, batch = features(3, 5, 4, 4)
+    method = registry.get("fitnets")(*shapes(s, t), guided=0, hint=0).double()
+    for epoch, lam in ((0, 4.0), (5, 2.5), (10, 1.0)):
+        method.begin_epoch(Clock("distill", epoch, 11))
+        p, q = ([softmax(row, 3.0) for row in o.logits.tolist()] for o in (t, s))
+        soft = -sum(a * math.log(b) for x, y in zip(p, q, strict=True) for a, b in zip(x, y, strict=True)) / 5
+        assert method.loss(s, t, batch)["soft"].item() == pytest.approx(lam * soft)
+
+
+def test_lshs_median_bias_is_the_lower_median_of_each_hash_over_the_training_set(tmp_path):
+    trial = Trial("lsh", "resnet14", "resnet8", tmp_path)
+    lane = trial.lane()
+    found = torch.cat([t.embedding for t, _ in lane._sweep()]).double().numpy()
+    hashes = np.sort(found @ lane.method.weight.double().numpy().T, axis=0)
+    lower = hashes[(len(hashes) - 1) // 2]
+    np.testing.assert_allclose(-lane.method.bias.numpy(), lower, rtol=1e-4, atol=1e-5)
+
+
+def test_lsh_leaves_a_layer_in_the_student_where_widths_differ_and_none_where_they_do_not(tmp_path):
+    for teacher, added in (("resnet14", 0), ("wrn_16_2", 64 * 128 + 128 + (128 - 64) * 10)):
+        trial = Trial("lsh", teacher, "resnet8", tmp_path)
+        (record,) = train([trial.run], trial.setting())
+        assert record.status == "done", record.error
+        assert record.size["added"] == added
+
+
+def test_the_hint_stage_moves_the_layers_below_the_guided_one_and_nothing_else(tmp_path):
+    lane = Trial("fitnets", "resnet14", "resnet8", tmp_path).lane()
+    before = {name: p.detach().clone() for name, p in lane.student.named_parameters()}
+    fly_one_epoch(lane)
+    assert lane.stage.name == "hint"
+    for name, p in lane.student.named_parameters():
+        below = name.startswith(("stem.", "stages.0.", "stages.1."))
+        assert p.equal(before[name]) != below, name

@@ -12,7 +12,7 @@ from methods.contract import Method, Stage, Unfit
 
 @pytest.mark.parametrize("rule", check.CHECKS, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-@pytest.mark.parametrize("name", [*registry.names(), "ce+kd"])
+@pytest.mark.parametrize("name", [*registry.names(), "ce+kd", "sp+kd", "kda+kd"])
 def test_every_method_keeps_every_rule(name, pair, rule, tmp_path):
     try:
         rule(Trial(name, *pair, tmp_path))
