@@ -68,6 +68,8 @@ def train(cohort: list[Run], setting: Setting, watch: Watch | None = None) -> li
     last = max((lane.epochs for lane in lanes), default=0)
     for epoch in range(min((lane.epoch for lane in lanes), default=0), last):
         live = [lane for lane in lanes if lane.status == "flying" and attempt(lane, lane.begin_epoch, epoch)]
+        if not live:
+            continue
         seconds = one_epoch(live, setting, cohort[0], epoch, attempt)
         for lane in live:
             if lane.status == "flying":
