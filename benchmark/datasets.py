@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -122,36 +123,40 @@ def cifar(name: str, root: Path, download: bool) -> Dataset:
 
 def obtain(kind: type, name: str, root: Path, download: bool) -> None:
     """See that the verified files lie in `root`: unpacked already, from the archive, or by download."""
-    from torchvision.datasets.utils import extract_archive
-
     folder, archive = root / kind.base_folder, root / kind.filename
-    listed = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+    if not folder.exists() and not archive.exists() and download:
+        fetch(kind, name, root)
     if not folder.exists() and archive.exists():
         verify(archive, kind.tgz_md5)
-        try:
-            extract_archive(str(archive), str(root))
-        except OSError as fault:
-            raise BadInput(f"{archive} cannot be unpacked where it lies ({fault}); unpack it elsewhere") from fault
-    if not folder.exists() and download:
-        fetch(kind, name, root)
+        unpack(archive)
     if not folder.exists():
         raise BadInput(
             f"{name} is not in {root}: put the official {kind.filename}, or the folder {kind.base_folder}/ unpacked "
             f"from it, there, name another folder with --data DIR, or let it be fetched with --download"
         )
-    for file, md5 in listed:
+    for file, md5 in (*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])):
         verify(folder / file, md5)
 
 
 def fetch(kind: type, name: str, root: Path) -> None:
-    """Download and unpack.  Raises BadInput when the network does not give it."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Download the official archive.  Raises BadInput when the network does not give it."""
+    from torchvision.datasets.utils import download_url
+
     try:
-        kind(str(root), download=True)
+        download_url(kind.url, str(root), kind.filename, kind.tgz_md5)
     except (OSError, RuntimeError) as fault:
         raise BadInput(
             f"{name} could not be downloaded ({fault}); put the official {kind.filename} into {root} and run again"
         ) from fault
+
+
+def unpack(archive: Path) -> None:
+    """Unpack an archive where it lies; members that would leave the folder are refused.  Raises BadInput."""
+    try:
+        with tarfile.open(archive) as file:
+            file.extractall(archive.parent, filter="data")
+    except (OSError, tarfile.TarError) as fault:
+        raise BadInput(f"{archive} cannot be unpacked where it lies ({fault}); unpack it elsewhere") from fault
 
 
 def verify(path: Path, md5: str) -> None:
