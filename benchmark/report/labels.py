@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from benchmark.report.cells import Pair, Row, Terms
 from benchmark.report.entries import Entry
-from benchmark.report.wording import differences, flat, natural, unlike
+from benchmark.report.wording import differences, flat, natural, some, unlike
 from benchmark.run import Run
 
 
@@ -17,7 +17,9 @@ def title(terms: Terms) -> str:
     """A protocol in short: cifar100 · 240 epochs · batch 64 · judged on test."""
     words = dict(terms)
     found = [words["dataset"]]
-    found += [f"{words['epochs']} epochs", f"batch {words['batch']}"] if "epochs" in words else [words["recipe"]]
+    found += (
+        [some(int(words["epochs"]), "epoch"), f"batch {words['batch']}"] if "epochs" in words else [words["recipe"]]
+    )
     return " · ".join([*found, f"judged on {words['judge']}"])
 
 
