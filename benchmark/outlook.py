@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from benchmark import datasets, models, size
 from benchmark.accelerate import machine
 from benchmark.made import device_name
@@ -55,9 +57,7 @@ def seconds(run: Run, records: list[Record], device: str) -> float | None:
 
 def disk(runs: list[Run], ask: Ask) -> float:
     """Bytes that the runs will leave: weights and logits in half precision."""
-    total = 0
-    for run in runs:
-        facts = datasets.facts(run.dataset, ask.data)
-        with models.torch.device("meta"):
-            total += 2 * size.parameters(models.build(run.student, facts.classes)) + 2 * 10_000 * facts.classes
-    return total
+    classes = datasets.facts(runs[0].dataset, ask.data).classes
+    with torch.device("meta"):
+        numbers = {run.student: size.parameters(models.build(run.student, classes)) for run in runs}
+    return sum(2 * (numbers[run.student] + 10_000 * classes) for run in runs)

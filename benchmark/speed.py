@@ -81,10 +81,7 @@ def wanted(teacher: str, student: str, methods: tuple[str, ...]) -> list[Run]:
     for network in (teacher, student):
         models.shape(network, 100)
     choices = spec.Choices(methods=methods, pairs=(f"{teacher}-{student}",), seeds="0")
-    runs = spec.load_suite("crd", choices)
-    if not runs:
-        raise BadInput("name a method with -m")
-    return runs
+    return spec.load_suite("crd", choices)
 
 
 def pixels(data: Path) -> tuple[Dataset, str]:
@@ -121,6 +118,6 @@ def untrained(runs: list[Run], images: Dataset, here: accelerate.Machine, judged
     taught = next((run.teacher for run in runs if run.teacher), None)
     if taught is None:
         return None
-    net = here.freeze(models.build(taught.student, len(images.classes)), next(judged.plain(64)).x)
-    few = judged.plain(64)
-    return Teacher(taught, net, net(next(few).x).logits.cpu(), {})
+    few = next(judged.plain(64)).x
+    net = here.freeze(models.build(taught.student, len(images.classes)), few)
+    return Teacher(taught, net, net(few).logits.cpu(), {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +48,8 @@ class Ask:
 class Task:
     """One cohort on its way to a process."""
 
-    runs: str  # JSON: what a process receives is a value
+    cohort: list[Run]
     ask: Ask
-
-    def cohort(self) -> list[Run]:
-        return [Run.model_validate(run) for run in json.loads(self.runs)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
     note_unfit(found, store, ask)
     for wave in found.waves:
         ready = [cohort for cohort in wave if has_teacher(cohort, store)]
-        jobs = [Task(json.dumps([run.model_dump(mode="json") for run in cohort]), ask) for cohort in ready]
+        jobs = [Task(cohort, ask) for cohort in ready]
         before = store.latest()
         for cohort, fault in zip(ready, dispatch(fly, jobs, ask.executor, devices(ask)), strict=True):
             if fault:
@@ -100,12 +96,12 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
 
 def fly(job: Task) -> None:
     """Train one cohort, here or in a process of its own."""
-    ask = job.ask
+    cohort, ask = job.cohort, job.ask
     made.commit()  # of the code that was loaded, not of what lies there hours later
     registry.load_installed()
     for plugin in ask.plugins:
         registry.load(plugin)
-    store, cohort = Store(ask.results), job.cohort()
+    store = Store(ask.results)
     latest = store.latest()
     for teacher in {run.teacher.id for run in cohort if run.teacher}:
         if teacher in latest:
