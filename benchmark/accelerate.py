@@ -91,16 +91,12 @@ class Machine:
             folded = copy.deepcopy(folded).to(torch.bfloat16)
         return onednn.fused(folded) if self.device.type == "cpu" and folded is not net else folded
 
-    def optimiser(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.SGD:
-        """The recipe's SGD in one fused kernel; the lane sets the rate before each step."""
-        return torch.optim.SGD(
-            list(parameters),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+    def optimiser(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+        """The recipe's optimiser, SGD in one fused kernel; the lane sets the rate before each step."""
+        shared = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+        if recipe.optimiser == "rmsprop":
+            return torch.optim.RMSprop(list(parameters), alpha=0.9, eps=1e-6, foreach=True, **shared)
+        return torch.optim.SGD(list(parameters), nesterov=recipe.nesterov, fused=True, **shared)
 
 
 class Frozen(nn.Module):

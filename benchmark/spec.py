@@ -5,6 +5,7 @@ Choices (what the user changed) · load_suite (a suite's runs, every knob resolv
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -14,8 +15,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmark.errors import BadInput
 from benchmark.run import Precision, Recipe, Run
-from benchmark.suite import Pair, Suite, parse_seeds, read_suite, sentence
+from benchmark.suite import Pair, Settings, Suite, parse_seeds, read_suite, sentence, words
 from methods import registry
+
+PLAIN = "ce"  # the method of teachers and of the students that others are compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ def vetted(name: str) -> Suite:
         for method in () if suite.methods == "all" else suite.methods:
             registry.get(method)
         key = "knobs"
-        for method, values in suite.knobs.items():
-            resolve(method, values)
+        for method, settings in suite.knobs.items():
+            for values in settings:
+                resolve(method, values)
     except ValueError as fault:
         raise BadInput(f"{name}: {key}: {fault}") from fault
     return suite
@@ -67,9 +71,9 @@ def meet(teachers: Mapping[str, Run], suite: Suite) -> None:
     for network, run in teachers.items():
         if network not in {pair.teacher for pair in suite.pairs}:
             raise ValueError(f"--teacher {network}={run.id}: no pair of this run learns from a {network}")
-        if run.dataset != suite.dataset:
+        if (run.dataset,) != suite.dataset:
             raise ValueError(
-                f"--teacher {network}={run.id} was trained on {run.dataset}, this run is on {suite.dataset}"
+                f"--teacher {network}={run.id} was trained on {run.dataset}, this run is on {', '.join(suite.dataset)}"
             )
 
 
@@ -83,7 +87,7 @@ def changed(suite: Suite, choices: Choices) -> Suite:
     if choices.seeds:
         new["seeds"] = parse_seeds(choices.seeds)
     if choices.dataset:
-        new["dataset"] = choices.dataset
+        new["dataset"] = words(choices.dataset)
     if choices.knobs:
         new["knobs"] = with_settings(suite.knobs, choices.knobs, new.get("methods", suite.methods))
     recipes = {"recipe": suite.recipe, "teacher": suite.teacher}
@@ -97,44 +101,52 @@ def changed(suite: Suite, choices: Choices) -> Suite:
     return suite.model_copy(update=new | recipes)
 
 
-def with_settings(knobs: dict[str, dict[str, Any]], settings: tuple[str, ...], methods) -> dict[str, dict[str, Any]]:
-    """Knobs with each of "method.knob=value" laid over them."""
-    knobs = {method: dict(values) for method, values in knobs.items()}
-    for setting in settings:
-        path, equals, value = setting.partition("=")
+def with_settings(knobs: dict[str, Settings], wishes: tuple[str, ...], methods) -> dict[str, Settings]:
+    """Knobs with each "method.knob=value" laid over every setting of its method."""
+    knobs = dict(knobs)
+    for wish in wishes:
+        path, equals, value = wish.partition("=")
         method, dot, knob = path.partition(".")
         if not (equals and dot and knob):
-            raise ValueError(f"--set takes METHOD.KNOB=VALUE, as in kd.alpha=0.5, not {setting!r}")
+            raise ValueError(f"--set takes METHOD.KNOB=VALUE, as in kd.alpha=0.5, not {wish!r}")
         own = registry.names() if methods == "all" else methods
         if registry.get(method) and method not in own:
-            raise ValueError(f"--set {setting}: {method!r} is not among the methods of this run, {', '.join(own)}")
+            raise ValueError(f"--set {wish}: {method!r} is not among the methods of this run, {', '.join(own)}")
         try:
-            knobs.setdefault(method, {})[knob] = yaml.safe_load(value)
+            knobs[method] = tuple(known | {knob: yaml.safe_load(value)} for known in knobs.get(method, ({},)))
         except yaml.YAMLError:
-            raise ValueError(f"--set {setting}: {value!r} is no value") from None
+            raise ValueError(f"--set {wish}: {value!r} is no value") from None
     return knobs
 
 
 def expand(suite: Suite, teachers: Mapping[str, Run]) -> list[Run]:
     """Every run of a suite, without repetition: what needs no teacher is shared between the pairs."""
-
-    def trained(network: str, recipe: Recipe, **rest: Any) -> Run:
-        recipe = recipe.model_copy(update={"lr": suite.lr.get(network, recipe.lr)})
-        return Run(dataset=suite.dataset, student=network, recipe=recipe, judge=suite.judge, **rest)
-
-    methods = registry.names() if suite.methods == "all" else suite.methods
-    knobs = {method: resolve(method, suite.knobs.get(method, {})) for method in methods}
-    plain = resolve("ce", {})
+    rows = [
+        (method, resolve(method, values))
+        for method in (registry.names() if suite.methods == "all" else suite.methods)
+        for values in suite.knobs.get(method, ({},))
+    ]
     runs: dict[str, Run] = {}
-    for seed in suite.seeds:
-        for pair in suite.pairs:
-            own = trained(pair.teacher, suite.teacher, method="ce", knobs=plain, seed=suite.teacher_seed)
-            for method in methods:
-                teacher = teachers.get(pair.teacher, own) if registry.get(method).needs_teacher else None
-                known = {"method": method, "knobs": knobs[method], "teacher": teacher, "seed": seed}
-                run = trained(pair.student, suite.recipe, **known)
-                runs.setdefault(run.id, run)
+    for seed, dataset, pair in itertools.product(suite.seeds, suite.dataset, suite.pairs):
+        own = teachers.get(pair.teacher) or teacher_of(suite, dataset, pair)
+        for method, knobs in rows:
+            teacher = own if registry.get(method).needs_teacher else None
+            run = trained(suite, dataset, pair.student, method=method, knobs=knobs, teacher=teacher, seed=seed)
+            runs.setdefault(run.id, run)
     return list(runs.values())
+
+
+def teacher_of(suite: Suite, dataset: str, pair: Pair) -> Run:
+    """The run that makes a pair's teacher: a plain one."""
+    plain = {"method": PLAIN, "knobs": resolve(PLAIN, {}), "seed": suite.teacher_seed}
+    return trained(suite, dataset, pair.teacher, suite.teacher, **plain)
+
+
+def trained(suite: Suite, dataset: str, network: str, recipe: Recipe | None = None, **rest: Any) -> Run:
+    """A run of a network under the suite's recipe, at the network's own rate where it has one."""
+    recipe = recipe or suite.recipe
+    recipe = recipe.model_copy(update={"lr": suite.lr.get(network, recipe.lr)})
+    return Run(dataset=dataset, student=network, recipe=recipe, judge=suite.judge, **rest)
 
 
 def resolve(method: str, values: Mapping[str, Any]) -> dict[str, Any]:

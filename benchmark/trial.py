@@ -6,9 +6,10 @@ N images in a batch
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Trial:
     teacher: str
     student: str
     root: Path  # a folder for its results
+    changes: Mapping[str, Any] = field(default_factory=dict)  # knob -> value, where it departs from the default
 
     @property
     def plain(self) -> Run:
@@ -47,10 +49,10 @@ class Trial:
 
     @property
     def run(self) -> Run:
-        """The run on trial, every knob at its default."""
+        """The run on trial."""
         taught = Run(dataset="trial", student=self.teacher, method="ce", recipe=RECIPE)
         needs = registry.get(self.method).needs_teacher
-        knobs = spec.resolve(self.method, {})
+        knobs = spec.resolve(self.method, self.changes)
         return self.plain.model_copy(
             update={"method": self.method, "knobs": knobs, "teacher": taught if needs else None}
         )

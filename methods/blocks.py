@@ -3,6 +3,8 @@
 N images in a batch · K classes · T temperature · C, H, W of a feature map
 """
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,14 +21,19 @@ def soft_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return F.kl_div(log_s, log_t, reduction="batchmean", log_target=True)
 
 
-def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Module:
-    """A trained map from a student's (C, H, W) to a teacher's: convolution, batch norm, ReLU.
+Map = tuple[int, int, int]  # (C, H, W)
 
-    The CRD benchmark's rule (arXiv:1910.10699): 3 x 3 at stride 2 where the student's map is twice as large, 4 x 4
-    transposed at stride 2 where it is half as large, else a convolution without padding over what it is larger by.
+
+def regressor(student: Map, teacher: Map, end: Literal["conv", "maxout"] = "conv") -> nn.Module:
+    """A trained map from a student's (C, H, W) to a teacher's: a convolution; then batch norm and ReLU, or maxout.
+
+    "conv" ends as in the CRD benchmark, "maxout" as in FitNets (arXiv:1412.6550): the larger of two pieces.
+    The benchmark's rule for the convolution (arXiv:1910.10699): 3 x 3 at stride 2 where the student's map is twice
+    as large, 4 x 4 transposed at stride 2 where it is half as large, else without padding over what it is larger by.
     Raises Unfit where the student's map is smaller otherwise.
     """
-    (inward, height, width), (outward, high, wide) = student, teacher
+    (inward, height, width), (channels, high, wide) = student, teacher
+    outward = 2 * channels if end == "maxout" else channels
     if (height, width) == (2 * high, 2 * wide):
         convolution = nn.Conv2d(inward, outward, 3, stride=2, padding=1)
     elif (2 * height, 2 * width) == (high, wide):
@@ -35,4 +42,14 @@ def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> n
         convolution = nn.Conv2d(inward, outward, (1 + height - high, 1 + width - wide))
     else:
         raise Unfit(f"no regressor leads from a map of {height} x {width} to one of {high} x {wide}")
-    return nn.Sequential(convolution, nn.BatchNorm2d(outward), nn.ReLU())
+    rest = [Larger()] if end == "maxout" else [nn.BatchNorm2d(outward), nn.ReLU()]
+    return nn.Sequential(convolution, *rest)
+
+
+class Larger(nn.Module):
+    """Maxout of two pieces: (N, 2·C, H, W) -> (N, C, H, W).  Goodfellow et al., ICML 2013, arXiv:1302.4389."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The larger of the two halves of the channels."""
+        first, second = x.chunk(2, dim=1)  # (N, C, H, W) each
+        return first.maximum(second)

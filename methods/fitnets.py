@@ -7,18 +7,20 @@ from labels and softened classes, the latter weighing less and less.
     stage "distill"  L = CE(y, z_S) + λ H(softmax(z_T / τ), softmax(z_S / τ))   eq. 4, λ from 4 to 1, τ = 3, no τ²
 
 Only the student's lower part and the regressor change in the hint stage.  Its epochs are extra, and are counted as
-such.
+such.  The regressor ends like the hint layer: in maxout for the paper's networks of maxout units.
 
 Status: adapted
-Departures: SGD under the suite's recipe in both stages (the paper: RMSProp, early stopping); the hint is averaged
-over the map, not summed; the regressor is convolution, batch norm and ReLU (the paper: convolutional maxout); hint
+Departures: the suite's recipe in both stages (the paper: RMSProp, early stopping); the hint is averaged over the
+map, not summed; by default the regressor is convolution, batch norm and ReLU, for networks of ReLU units; hint
 epochs, by default a fifth of the recipe's, are ours, because the paper stops by validation.  λ falls linearly over
 the epochs of the second stage.
 """
 
+from typing import Literal
+
 import torch.nn.functional as F
 
-from methods.blocks import regressor
+from methods import blocks
 from methods.contract import Method, Stage
 from methods.registry import register
 
@@ -37,11 +39,12 @@ class FitNets(Method):
         hint_epochs: int | None = None,
         tau: float = 3.0,  # §3.1
         lam: float = 4.0,  # §3.1
+        regressor: Literal["conv", "maxout"] = "conv",
     ):
         super().__init__()
         self.guided, self.hint, self.hint_epochs, self.tau, self.lam = guided, hint, hint_epochs, tau, lam
         self.weight = lam
-        self.regressor = regressor(student.maps[guided], teacher.maps[hint])
+        self.regressor = blocks.regressor(student.maps[guided], teacher.maps[hint], regressor)
 
     def stages(self, epochs):
         first = self.hint_epochs if self.hint_epochs is not None else max(1, epochs // 5)

@@ -1,5 +1,4 @@
-"""FitNet in one stage, as later suites use the name: RepDistiller's variant of Romero et al., ICLR 2015,
-arXiv:1412.6550.
+"""FitNet in one stage, as later suites use the name.  After Romero et al., ICLR 2015, arXiv:1412.6550.
 
 The student's middle map, through a small regressor, should equal the teacher's.
 

@@ -10,9 +10,13 @@ N images in a batch · D width · k neighbours
 
 Status: re-derived
 Departures: only the abstract could be read.  The form of the loss is that of a third party's note, which prints the
-exponent without its minus sign; 1/2 and 1/k are from memory; k = 5 and γ = 1.5 are a third party's values, not
-confirmed. σ = "auto" is ours: σ² is the batch's mean squared distance to a neighbour, because a_ij of raw features
-can be 0.
+exponent without its minus sign; 1/2 and 1/k are from memory; k = 5 is a third party's value, not confirmed.
+σ = "auto" is ours: σ² is the batch's mean squared distance to a neighbour, because a_ij of raw features can be 0.
+γ = 0.15 is ours too. The third party's γ = 1.5 goes with σ² = 2, at which most a_ij of a network's raw features
+vanish; with σ = "auto" it is too strong. The loss falls when the student's features shrink, all of them: on the
+handwritten digits (resnet20 teaches resnet8, 3 seeds) γ = 1.5 brought their mean squared distance from 29 to 4 and
+the calibration error from 9 % to 46 %, accuracy 89.8 %; γ = 0.15 gave 94.4 %, the plain student 92.8 %. 0.15 was the
+best there of 1.5, 0.5, 0.15, 0.05 and 0.015; no other data set was looked at.
 """
 
 from typing import Literal
@@ -32,7 +36,7 @@ class LP(Method):
         teacher=None,
         *,
         k: int = 5,
-        gamma: float = 1.5,
+        gamma: float = 0.15,
         sigma: float | Literal["auto"] = "auto",
         at: int | Literal["embedding"] = "embedding",
     ):

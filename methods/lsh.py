@@ -30,7 +30,7 @@ from methods.contract import Method, Unfit
 from methods.registry import register
 
 ROUNDING = 1e-6  # of a hash, relative to the lengths of its two vectors
-CHUNK = 256  # hash functions whose values over the training set are held at once
+CHUNK = 64  # hash functions whose values over the training set are held at once
 
 
 @register("lsh")
@@ -49,7 +49,7 @@ class LSH(Method):
         super().__init__()
         width = teacher.embedding
         self.variant, self.std, self.how, self.beta = variant, std, bias, beta
-        self.register_buffer("weight", torch.randn(hashes or 32 * width, width) * (std or 1.0))  # (J, D)
+        self.register_buffer("weight", torch.randn(hashes or 32 * width, width).mul_(std or 1.0))  # (J, D)
         self.register_buffer("bias", torch.zeros(len(self.weight)))  # (J,)
 
     def prepare(self, student, teacher, sweep):
@@ -61,7 +61,7 @@ class LSH(Method):
         if raw != width:
             student.embed, student.head = nn.Linear(raw, width), nn.Linear(width, classes)
         if self.how != "zero":
-            features = torch.cat([t.embedding for t, _ in sweep()])  # (M, D)
+            features = [t.embedding for t, _ in sweep()]  # of each batch (N, D)
             self.bias.copy_(-middle(features, self.weight, self.how))
 
     def loss(self, s, t, batch):
@@ -87,7 +87,12 @@ class LSH(Method):
 
 
 def middle(features, weight, how):
-    """Lower median or mean of each hash over the training set, (J,); a chunk of hashes at a time bounds the memory."""
+    """Lower median or mean of each hash over the training set, (J,).
+
+    features: of the training images, in batches (N, D).  A chunk of hashes at a time bounds the memory: beside the
+    features there are never more than CHUNK values for each image.
+    """
     if how == "mean":
-        return weight @ features.mean(0)
-    return torch.cat([(features @ part.T).median(0).values for part in weight.split(CHUNK)])
+        return weight @ (sum(f.sum(0) for f in features) / sum(map(len, features)))
+    chunks = (torch.cat([part @ f.T for f in features], dim=1) for part in weight.split(CHUNK))  # (CHUNK, M) each
+    return torch.cat([values.median(1).values for values in chunks])

@@ -2,14 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.train import train
-from benchmark.trial import Trial, fly_one_epoch
 from methods import registry
 from methods.contract import Batch, Clock, Outputs, Shape
 
@@ -171,34 +168,6 @@ def test_kda_compares_kernels_between_images_and_class_centres(seed, n, inward, 
     assert method.loss(s, t, batch)["kda"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_kdas_centres_are_the_class_means_of_the_epoch_before_and_an_absent_class_keeps_its_own():
-    method = registry.get("kda")(*shapes(*features(0, 2, 3, 5)[:2])).double()
-    for epoch in range(3):
-        method.begin_epoch(Clock("distill", epoch, 9))
-        sums, counts = [[0.0] * 3 for _ in range(4)], [0] * 4
-        before = method.centre_s.tolist()
-        for step in range(3):
-            s, t, batch = features(10 * epoch + step, 5, 3, 5)
-            batch = Batch(batch.x, batch.y.clamp_min(1) if epoch else batch.y, batch.index)
-            method.observe(s, t, batch)
-            for row, y in zip(s.embedding.tolist(), batch.y.tolist(), strict=True):
-                sums[y] = [a + b for a, b in zip(sums[y], row, strict=True)]
-                counts[y] += 1
-        method.begin_epoch(Clock("distill", epoch + 1, 9))
-        for k in range(4):
-            expected = [a / counts[k] for a in sums[k]] if counts[k] else before[k]
-            assert method.centre_s[k].tolist() == pytest.approx(expected)
-        assert method.count.sum() == 0
-
-
-def test_kda_is_the_plain_student_until_its_warm_up_has_passed():
-    s, t, batch = features(0, 5, 3, 3)
-    method = registry.get("kda")(*shapes(s, t), warm=5).double()
-    for epoch, on in ((0, False), (4, False), (5, True)):
-        method.begin_epoch(Clock("distill", epoch, 9))
-        assert ("kda" in method.loss(s, t, batch)) == on
-
-
 def test_fitnets_second_stage_weighs_soft_classes_from_four_to_one_without_temperature_squared():
     s, t, batch = features(3, 5, 4, 4)
     method = registry.get("fitnets")(*shapes(s, t), guided=0, hint=0).double()
@@ -209,28 +178,75 @@ def test_fitnets_second_stage_weighs_soft_classes_from_four_to_one_without_tempe
         assert method.loss(s, t, batch)["soft"].item() == pytest.approx(lam * soft)
 
 
-def test_lshs_median_bias_is_the_lower_median_of_each_hash_over_the_training_set(tmp_path):
-    trial = Trial("lsh", "resnet14", "resnet8", tmp_path)
-    lane = trial.lane()
-    found = torch.cat([t.embedding for t, _ in lane._sweep()]).double().numpy()
-    hashes = np.sort(found @ lane.method.weight.double().numpy().T, axis=0)
-    lower = hashes[(len(hashes) - 1) // 2]
-    np.testing.assert_allclose(-lane.method.bias.numpy(), lower, rtol=1e-4, atol=1e-5)
+def patches(image, high, wide, kernel, stride, padding):
+    """Each place of a convolution: row, column, and what of the (C, H, W) nested list lies under the kernel."""
+    for row in range(high):
+        for column in range(wide):
+            seen = []
+            for plane in image:
+                for i in range(kernel):
+                    for j in range(kernel):
+                        y, x = row * stride + i - padding, column * stride + j - padding
+                        inside = 0 <= y < len(plane) and 0 <= x < len(plane[0])
+                        seen.append(plane[y][x] if inside else 0.0)
+            yield row, column, seen
 
 
-def test_lsh_leaves_a_layer_in_the_student_where_widths_differ_and_none_where_they_do_not(tmp_path):
-    for teacher, added in (("resnet14", 0), ("wrn_16_2", 64 * 128 + 128 + (128 - 64) * 10)):
-        trial = Trial("lsh", teacher, "resnet8", tmp_path)
-        (record,) = train([trial.run], trial.setting())
-        assert record.status == "done", record.error
-        assert record.size["added"] == added
+def regressed(convolution, images, high, wide, kernel, stride, padding):
+    """A convolution by hand: image -> channel -> row -> column."""
+    weights, biases = convolution.weight.flatten(1).tolist(), convolution.bias.tolist()
+    found = [[[[0.0] * wide for _ in range(high)] for _ in weights] for _ in images]
+    for n, image in enumerate(images):
+        for row, column, seen in patches(image, high, wide, kernel, stride, padding):
+            for o, (w, b) in enumerate(zip(weights, biases, strict=True)):
+                found[n][o][row][column] = dot(w, seen) + b
+    return found
 
 
-def test_the_hint_stage_moves_the_layers_below_the_guided_one_and_nothing_else(tmp_path):
-    lane = Trial("fitnets", "resnet14", "resnet8", tmp_path).lane()
-    before = {name: p.detach().clone() for name, p in lane.student.named_parameters()}
-    fly_one_epoch(lane)
-    assert lane.stage.name == "hint"
-    for name, p in lane.student.named_parameters():
-        below = name.startswith(("stem.", "stages.0.", "stages.1."))
-        assert p.equal(before[name]) != below, name
+def values(tables):
+    """Every number of one channel over all images."""
+    return [x for image in tables for plane in image for row in plane for x in row]
+
+
+def normalised(found):
+    """Batch norm with fresh gain and offset, then ReLU, channel by channel."""
+    ended = []
+    for channel in range(len(found[0])):
+        own = values([[image[channel]] for image in found])
+        mean = sum(own) / len(own)
+        spread = math.sqrt(sum((x - mean) ** 2 for x in own) / len(own) + 1e-5)
+        ended.append([[[max(0.0, (x - mean) / spread) for x in row] for row in image[channel]] for image in found])
+    return [list(planes) for planes in zip(*ended, strict=True)]
+
+
+def larger(found):
+    """The larger of channel c and channel c + C."""
+    half = len(found[0]) // 2
+    return [
+        [
+            [[max(p, q) for p, q in zip(a, b, strict=True)] for a, b in zip(image[c], image[c + half], strict=True)]
+            for c in range(half)
+        ]
+        for image in found
+    ]
+
+
+@given(seeds, sizes, st.integers(1, 3), st.integers(1, 3), st.sampled_from(["hint", "conv", "maxout"]))
+def test_hint_losses_compare_the_regressed_guided_map_with_the_hint(seed, n, inward, outward, kind):
+    stream = torch.Generator().manual_seed(seed)
+    high, kernel, stride, padding = (2, 3, 2, 1) if seed % 2 else (3, 2, 1, 0)  # from 4 x 4: half as large, or cut
+    guided = torch.randn(n, inward, 4, 4, generator=stream, dtype=torch.float64)
+    wanted = torch.randn(n, outward, high, high, generator=stream, dtype=torch.float64)
+    logits = torch.randn(n, 4, generator=stream, dtype=torch.float64)
+    s, t = Outputs([guided], logits, logits), Outputs([wanted], logits, logits)
+    batch = Batch(logits, torch.zeros(n, dtype=torch.int64), torch.arange(n))
+    if kind == "hint":
+        method = registry.get("hint")(*shapes(s, t), guided=0, hint=0, beta=1.0).double()
+        term = method.loss(s, t, batch)["hint"]
+    else:
+        method = registry.get("fitnets")(*shapes(s, t), guided=0, hint=0, regressor=kind).double()
+        term = method.hint_loss(s, t, batch)["hint"] * 2
+    found = regressed(method.regressor[0], guided.tolist(), high, high, kernel, stride, padding)
+    ended = larger(found) if kind == "maxout" else normalised(found)
+    pairs = zip(values(ended), values(wanted.tolist()), strict=True)
+    assert term.item() == pytest.approx(sum((a - b) ** 2 for a, b in pairs) / wanted.numel(), rel=1e-6)

@@ -20,6 +20,23 @@ def test_every_method_keeps_every_rule(name, pair, rule, tmp_path):
         pytest.skip(f"{name} does not serve this pair: {reason}")
 
 
+SETTINGS = (
+    ("fitnets", {"regressor": "maxout"}),
+    ("kda", {"warm": 1}),
+    ("kda", {"warm": 1, "at": "classifier"}),
+    ("kda", {"warm": 1, "landmarks": "random", "m": 7}),
+    ("lp", {"sigma": 1.0, "at": -1}),
+    ("lsh", {"variant": "l2", "bias": "mean"}),
+    ("lsh", {"variant": "lsh", "hashes": 16, "std": 0.1}),
+)
+
+
+@pytest.mark.parametrize("rule", check.CHECKS, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize(("name", "changes"), SETTINGS, ids=str)
+def test_every_method_keeps_every_rule_at_other_settings_too(name, changes, rule, tmp_path):
+    rule(Trial(name, *PAIRS[1], tmp_path, changes))
+
+
 class Good(Method):
     def __init__(self, student=None, teacher=None, *, weight: float = 1.0):
         super().__init__()
