@@ -1,7 +1,5 @@
 """The command line: words become arguments, bad input becomes one sentence.  Nothing else happens here."""
 
-import functools
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -9,93 +7,15 @@ from typing import Annotated
 
 import typer
 
+from benchmark.circumstances import shared
 from benchmark.errors import BadInput
-from benchmark.options import (
-    Data,
-    DataSet,
-    Device,
-    Download,
-    Epochs,
-    Executor,
-    Lanes,
-    Methods,
-    Pairs,
-    Plugins,
-    Precision,
-    Quiet,
-    Reports,
-    Results,
-    Seeds,
-    Settings,
-    SuiteName,
-    Teachers,
-    typed,
-    words,
-)
+from benchmark.options import Data, Device, Download, Methods, Pairs, Plugins, Precision, Reports, Results
+from benchmark.suite import words
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 
-def circumstances(
-    suite: SuiteName,
-    methods: Methods = "",
-    pairs: Pairs = "",
-    seeds: Seeds = "",
-    epochs: Epochs = None,
-    dataset: DataSet = "",
-    precision: Precision = "",
-    settings: Settings = (),
-    teacher: Teachers = (),
-    data: Data = Path("data"),
-    results: Results = Path("results"),
-    reports: Reports = Path("reports"),
-    device: Device = "auto",
-    lanes: Lanes = 16,
-    executor: Executor = "here",
-    plugin: Plugins = (),
-    download: Download = False,
-    quiet: Quiet = False,
-):
-    """What `run` and `plan` are told, as values: the suite's runs, and how to do them."""
-    from benchmark import registered, sweep
-    from benchmark.spec import Choices, load_suite
-
-    registered.open_plugins(plugin)
-    choices = Choices(
-        methods=words(methods),
-        pairs=words(pairs),
-        seeds=seeds,
-        epochs=epochs,
-        dataset=dataset,
-        precision=precision,
-        knobs=tuple(settings),
-        teachers=registered.teachers(teacher, results),
-    )
-    runs = load_suite(suite, choices)
-    given = {
-        "--epochs": epochs,
-        "--dataset": dataset,
-        "--precision": precision,
-        "--set": settings,
-        "--teacher": teacher,
-    }
-    ask = sweep.Ask(suite, results, data, device, lanes, executor, tuple(plugin), download, quiet, typed(given))
-    return runs, ask, reports
-
-
-def shared(action):
-    """A command that takes all the options of `circumstances`."""
-
-    @functools.wraps(action)
-    def command(**told):
-        action(*circumstances(**told))
-
-    command.__signature__ = inspect.signature(circumstances)
-    command.__annotations__ = circumstances.__annotations__
-    return app.command()(command)
-
-
-@shared
+@shared(app)
 def run(runs, ask, reports):
     """Do what a suite still needs: train, keep records, render the report.  Exit code 1 if a run failed."""
     from benchmark import sweep
@@ -112,12 +32,20 @@ def run(runs, ask, reports):
     raise typer.Exit(1 if failed else rendered.returncode)
 
 
-@shared
+@shared(app)
 def plan(runs, ask, reports):
     """Say what `run` would do: what is there, what is missing, hours and disk as far as they were measured."""
     from benchmark import outlook, sweep
 
     print(outlook.describe(sweep.plan(runs, ask), ask))
+
+
+@shared(app, default="mini")
+def theory(runs, ask, reports):
+    """Test the papers' claims on the features of a suite's trained networks; the report shows what was found."""
+    from benchmark import theory
+
+    print(theory.examine(runs, ask))
 
 
 @app.command()
@@ -130,12 +58,16 @@ def report(results: Results = Path("results"), reports: Reports = Path("reports"
 
 
 @app.command(name="list")
-def list_(shelf: Annotated[str, typer.Argument(metavar="[SHELF]")] = "", plugin: Plugins = ()):
-    """Name what there is: methods with their knobs, models, suites, datasets."""
+def list_(
+    shelf: Annotated[str, typer.Argument(metavar="[SHELF]")] = "",
+    pairs: Pairs = "resnet56-resnet20",
+    plugin: Plugins = (),
+):
+    """Name what there is: methods with knobs and, for a pair, what they train; models, suites, datasets."""
     from benchmark import registered
 
     registered.open_plugins(plugin)
-    print(registered.describe(shelf))
+    print(registered.describe(shelf, pairs))
 
 
 @app.command()

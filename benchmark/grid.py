@@ -26,17 +26,20 @@ def with_teachers(runs: Iterable[Run]) -> list[Run]:
     return list(found.values())
 
 
-def vet(runs: Iterable[Run], facts: Facts) -> dict[str, str]:
+def vet(runs: Iterable[Run], facts: Mapping[str, Facts]) -> dict[str, str]:
     """Build every network and method on the meta device, in seconds and without memory.
 
-    Returns id -> reason for the runs whose pair their method cannot serve.  Raises BadInput for unknown networks.
+    facts: of each data set.  Returns id -> reason for the runs whose pair their method cannot serve.
+    Raises BadInput for unknown networks.
     """
-    size, unfit = (facts.height, facts.width), {}
+    unfit = {}
     for run in with_teachers(runs):
-        own = models.shape(run.student, facts.classes, size)
+        known = facts[run.dataset]
+        classes, size = known.classes, (known.height, known.width)
+        own = models.shape(run.student, classes, size)
         if run.recipe is None:
             continue
-        other = models.shape(run.teacher.student, facts.classes, size) if run.teacher else own
+        other = models.shape(run.teacher.student, classes, size) if run.teacher else own
         try:
             with torch.device("meta"):
                 registry.get(run.method)(own, other, **run.knobs)

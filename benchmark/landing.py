@@ -29,7 +29,11 @@ def land(lane: Lane) -> Record:
     z = lane.logits  # (M, K)  of the last epoch
     setting.store.keep_weights(id, weights.pack(lane.student))
     top = z.argmax(1).numpy()  # (M,)
-    put(setting.store.predictions(id), packed(top1=top.astype(np.uint8 if z.shape[1] <= 256 else np.uint16)))
+    right = top == setting.judged.y.cpu().numpy()  # (M,)
+    put(
+        setting.store.predictions(id),
+        packed(top1=top.astype(np.uint8 if z.shape[1] <= 256 else np.uint16), right=right),
+    )
     put(setting.store.logits(id), packed(logits=z.half().numpy()))
     record = setting.store.add(Record(status="done", score=result(lane, z), **described(lane)))
     flight.forget(lane)
@@ -104,6 +108,7 @@ def provenance(lane: Lane) -> dict[str, Any]:
         made.made(setting.machine)
         | setting.words
         | {
+            "origin": setting.origins.get(lane.run.id, {}),
             "source": registry.digest(lane.run.method),
             "data": data,
             "teacher": setting.teacher.made if lane.run.teacher else None,

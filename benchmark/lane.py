@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,8 @@ class Setting:
     learn: Split
     judged: Split
     teacher: Teacher | None
-    words: dict[str, Any] = field(default_factory=dict)  # suite, options and plug-ins, for the record
+    words: Mapping[str, Any] = field(default_factory=dict)  # suite, options and plug-ins, for the record
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> where each value comes from
     pause: float = 30.0  # seconds between two checkpoints, at least
 
 
@@ -102,7 +103,7 @@ class Lane:
         self.steps, self.sums = 0, {}
         return True
 
-    def new_optimiser(self) -> torch.optim.SGD:
+    def new_optimiser(self) -> torch.optim.Optimizer:
         """An optimiser without momentum yet, over everything that is trained."""
         trained = [*self.student.parameters(), *self.method.parameters()]
         return self.setting.machine.optimiser(trained, self.run.recipe)

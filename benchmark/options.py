@@ -22,6 +22,7 @@ Plugins = Annotated[list[str], typer.Option("--plugin", help="A .py file or modu
 Settings = Annotated[list[str], typer.Option("--set", help="METHOD.KNOB=VALUE.")]
 Teachers = Annotated[list[str], typer.Option("--teacher", help="NETWORK=ID: learn from this run, or import.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")]
+Again = Annotated[bool, typer.Option("--again", help="Repeat runs that have a record; teachers are kept.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what failed.")]
 
 
@@ -31,8 +32,3 @@ def typed(given: dict[str, Any]) -> tuple[str, ...]:
         (word, v) for word, value in given.items() for v in (value if isinstance(value, list | tuple) else [value])
     ]
     return tuple(part for word, value in pairs if value for part in (word, str(value)))
-
-
-def words(text: str) -> tuple[str, ...]:
-    """ "kd, sp+kd" -> ("kd", "sp+kd")."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -57,7 +57,8 @@ def seconds(run: Run, records: list[Record], device: str) -> float | None:
 
 def disk(runs: list[Run], ask: Ask) -> float:
     """Bytes that the runs will leave: weights and logits in half precision."""
-    classes = datasets.facts(runs[0].dataset, ask.data).classes
+    classes = {name: datasets.facts(name, ask.data).classes for name in {run.dataset for run in runs}}
+    kinds = {(run.student, classes[run.dataset]) for run in runs}
     with torch.device("meta"):
-        numbers = {run.student: size.parameters(models.build(run.student, classes)) for run in runs}
-    return sum(2 * (numbers[run.student] + 10_000 * classes) for run in runs)
+        numbers = {kind: size.parameters(models.build(*kind)) for kind in kinds}
+    return sum(2 * (numbers[run.student, classes[run.dataset]] + 10_000 * classes[run.dataset]) for run in runs)

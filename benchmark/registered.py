@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmark import datasets, models
+from benchmark.card import CLASSES, Card, card
+from benchmark.docstrings import read
 from benchmark.errors import BadInput
 from benchmark.run import Run
 from benchmark.store import Store
-from benchmark.suite import read_suite, suites
+from benchmark.suite import Pair, read_suite, sentence, suites
 from methods import registry
+
+PAIR = "resnet56-resnet20"  # for counting, where the user names none
 
 
 def open_plugins(plugins: Iterable[str] = ()) -> None:
@@ -55,21 +60,39 @@ def named(name: str) -> list[str]:
         raise BadInput(str(fault)) from fault
 
 
-def describe(shelf: str = "") -> str:
-    """The lines of one shelf, methods, models, suites or datasets; without a name, of all.  Raises BadInput."""
-    shelves = {"methods": _methods, "models": _models, "suites": _suites, "datasets": _datasets}
+def describe(shelf: str = "", pair: str = PAIR) -> str:
+    """The lines of one shelf, methods, models, suites or datasets; without a name, of all.  Raises BadInput.
+
+    pair: the networks, TEACHER-STUDENT, for which a method's parameters are counted.
+    """
+    shelves = {"methods": partial(_methods, pair), "models": _models, "suites": _suites, "datasets": _datasets}
     if shelf and shelf not in shelves:
         raise BadInput(f"there is no list of {shelf!r}{registry.meant(shelf, list(shelves))}")
     return "\n\n".join(show() for name, show in shelves.items() if shelf in ("", name))
 
 
-def _methods() -> str:
-    rows = []
+def _methods(words: str) -> str:
+    try:
+        pair = Pair.model_validate(words)
+    except ValueError as fault:
+        raise BadInput(f"--pairs: {sentence(fault)}") from fault
+    rows = [f"methods, composed with + as in kd+NAME; counts are for {pair} and {CLASSES} classes"]
     for name in registry.names():
+        said = read(registry.about(name))
         knobs = ", ".join(f"{knob}={spec.default}" for knob, spec in registry.knobs(name).items())
-        title = registry.about(name).partition("\n")[0]
-        rows.append(f"{name:<10} {title}\n{'':<10} {knobs or 'no knobs'}")
-    return "\n".join(["methods, composed with + as in kd+NAME", *rows])
+        rows += [
+            f"{name:<10} {said.citation}",
+            f"{'':<10} year {said.year} · status {said.status} · {_counts(card(name, pair))}",
+            f"{'':<10} {knobs or 'no knobs'}",
+        ]
+    return "\n".join(rows)
+
+
+def _counts(of: Card) -> str:
+    if of.unfit:
+        return f"does not serve this pair: {of.unfit}"
+    reads = f"reads {', '.join(of.student)}" + (f"; of the teacher {', '.join(of.teacher)}" if of.teacher else "")
+    return f"{reads} · auxiliary parameters {of.auxiliary:,} · added to the student {of.added:,}"
 
 
 def _models() -> str:

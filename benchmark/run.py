@@ -10,7 +10,16 @@ import json
 from math import cos, pi
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Precision = Literal["auto", "fp32", "bf16"]
 Judge = Literal["test", "holdout"]
@@ -54,8 +63,12 @@ class Cosine(Frozen):
 
 
 class Recipe(Frozen):
-    """How a network is trained: SGD with momentum on randomly cropped and mirrored images."""
+    """How a network is trained: by default SGD with momentum, on randomly cropped and mirrored images.
 
+    A field that came later is left out where it has the value that was always meant: ids of older runs still stand.
+    """
+
+    optimiser: Literal["sgd", "rmsprop"] = "sgd"  # came later; rmsprop's averages keep 0.9, as pylearn2's do
     epochs: PositiveInt
     batch: PositiveInt = 64
     lr: PositiveFloat
@@ -73,6 +86,10 @@ class Recipe(Frozen):
         if isinstance(self.schedule, Cosine) and not 0 <= self.schedule.warmup < self.epochs:
             raise ValueError(f"warm-up of {self.schedule.warmup} epochs does not fit into {self.epochs}")
         return self
+
+    @model_serializer(mode="wrap")
+    def without_what_was_always_meant(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if (key, value) != ("optimiser", "sgd")}
 
     def rate(self, epoch: float, epochs: int | None = None) -> float:
         """The learning rate after `epoch` epochs of a stage of `epochs`, to which the schedule is stretched."""

@@ -2,7 +2,8 @@
 
 results/records/<id>-<attempt>.json   one attempt at one run, or a cost; committed
         teachers/<id>.safetensors     weights of small teachers in half precision, <id>.json beside them; committed
-        predictions/<id>.npz          `top1`, the top class of each judged image; committed
+        predictions/<id>.npz          `top1`, the top class of each judged image, and whether it is `right`; committed
+        features/                     what `theory` measured, with small arrays for the report's pictures; committed
         weights/ logits/ flight/      of every run, of every run, of runs under way; ignored by git
 """
 
@@ -123,7 +124,7 @@ class Store:
             return self.weights(record.id)
 
     def predictions(self, id: str) -> Path:
-        """Where the top class of each judged image is kept."""
+        """Where the top class of each judged image is kept, and whether it is right."""
         return self._folder("predictions") / f"{id}.npz"
 
     def logits(self, id: str) -> Path:

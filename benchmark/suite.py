@@ -40,16 +40,19 @@ class Pair(Frozen):
         return f"{self.teacher}-{self.student}"
 
 
+Settings = Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]  # each a row of the table: knob -> value
+
+
 class Suite(Frozen):
     """A suite's YAML file: pairs x methods x seeds under one recipe."""
 
     title: str
     about: str = ""  # for whom, on what
-    dataset: str
+    dataset: Annotated[tuple[str, ...], Field(min_length=1)]  # each pair is done on each
     judge: Judge = "test"
     pairs: tuple[Pair, ...] = Field(min_length=1)
     methods: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
-    knobs: dict[str, dict[str, Any]] = {}  # method -> knob -> value, where the suite departs from the defaults
+    knobs: dict[str, Settings] = {}  # method -> its settings, where the suite departs from the defaults
     recipe: Recipe
     teacher: Recipe  # of the teachers; by default the students'
     lr: dict[str, PositiveFloat] = {}  # network -> its learning rate, where it departs from the recipe's
@@ -59,8 +62,13 @@ class Suite(Frozen):
     @model_validator(mode="before")
     @classmethod
     def from_words(cls, value: Any) -> Any:
-        """Recipes by name, the teacher's from the students', seeds such as 0-2."""
+        """Recipes by name, the teacher's from the students', seeds such as 0-2, one in place of a list of one."""
         value = dict(value)
+        for key in ("dataset", "methods"):
+            if isinstance(value.get(key), str) and value[key] != "all":
+                value[key] = words(value[key])
+        if isinstance(value.get("knobs"), dict):
+            value["knobs"] = {method: [own] if isinstance(own, dict) else own for method, own in value["knobs"].items()}
         value["recipe"] = recipe_under("recipe", value.get("recipe"))
         changes = value.get("teacher") or {}
         inherited = {"base": value["recipe"]} | changes if isinstance(changes, dict) else changes
@@ -79,6 +87,11 @@ class Suite(Frozen):
         if odd:
             raise ValueError(f"knobs: {odd[0]!r} is not among the methods, {', '.join(self.methods)}")
         return self
+
+
+def words(text: str) -> tuple[str, ...]:
+    """ "kd, sp+kd" -> ("kd", "sp+kd")."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def recipe_under(key: str, value: Any) -> Recipe:
@@ -122,13 +135,19 @@ def suites() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
-def read_suite(name: str) -> Suite:
-    """A suite by name, or by the path of a .yaml file.  Raises BadInput naming file and key."""
+def place_of(name: str) -> Path:
+    """The file of a suite, which is named, or given by the path of a .yaml file.  Raises BadInput."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.is_file():
         near = difflib.get_close_matches(name, suites(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(suites())}, or give a .yaml file"
         raise BadInput(f"unknown suite {name!r}; {hint}")
+    return path
+
+
+def read_suite(name: str) -> Suite:
+    """A suite by name, or by the path of a .yaml file.  Raises BadInput naming file and key."""
+    path = place_of(name)
     try:
         value = yaml.safe_load(path.read_text())
         if not isinstance(value, dict):

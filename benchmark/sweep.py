@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,7 +32,9 @@ class Ask:
     plugins: tuple[str, ...] = ()
     download: bool = False
     quiet: bool = False
+    again: bool = False  # repeat what has a record; teachers are kept
     options: tuple[str, ...] = ()  # what the user changed in the suite, as typed
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> where each value comes from
 
     @property
     def words(self) -> dict[str, Any]:
@@ -70,9 +72,10 @@ def plan(runs: Sequence[Run], ask: Ask) -> Plan:
     if ask.executor not in get_args(Executor):
         raise BadInput(f"--executor is {' or '.join(get_args(Executor))}, not {ask.executor!r}")
     store, everyone = Store(ask.results), grid.with_teachers(runs)
-    unfit = grid.vet(runs, datasets.facts(everyone[0].dataset, ask.data))
+    unfit = grid.vet(runs, {name: datasets.facts(name, ask.data) for name in sorted({run.dataset for run in everyone})})
     kept = [run.id for run in everyone if store.weights(run.id)]
-    missing = grid.pending([run for run in runs if run.id not in unfit], store.latest(), kept)
+    answered = {} if ask.again else store.latest()
+    missing = grid.pending([run for run in runs if run.id not in unfit], answered, kept)
     waves = [grid.cohorts(wave, ask.lanes) for wave in grid.waves(missing)]
     return Plan(everyone, unfit, waves)
 
@@ -81,8 +84,8 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
     """Do what is missing.  Returns a sentence for each run of the suite that has no result, in the suite's order."""
     found, store = plan(runs, ask), Store(ask.results)
     machine(ask.device)  # a device that is not there is said before anything is done
-    if found.missing:
-        datasets.load(found.runs[0].dataset, ask.data, ask.download)
+    for name in sorted({run.dataset for run in found.missing}):
+        datasets.load(name, ask.data, ask.download)
     note_unfit(found, store, ask)
     for wave in found.waves:
         ready = [cohort for cohort in wave if has_teacher(cohort, store)]
@@ -106,7 +109,7 @@ def fly(job: Task) -> None:
     for teacher in {run.teacher.id for run in cohort if run.teacher}:
         if teacher in latest:
             store.keep_teacher(latest[teacher])
-    setting = settle(cohort, store, ask.data, ask.device, ask.words)
+    setting = settle(cohort, store, ask.data, ask.device, ask.words, ask.origins)
     with progress.watch(cohort, ask.quiet) as watch:
         train(cohort, setting, watch)
 
@@ -144,7 +147,7 @@ def bare(run: Run, status: str, kind: str, message: str, ask: Ask) -> Record:
         id=run.id,
         status=status,
         run=run.model_dump(mode="json"),
-        made=made.commit() | made.versions() | ask.words | {"ended": made.now()},
+        made=made.commit() | made.versions() | ask.words | {"origin": ask.origins.get(run.id, {}), "ended": made.now()},
         about=registry.about(run.method),
         error={"type": kind, "message": message},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,16 @@ from benchmark.store import Record, Store
 
 
 def settle(
-    cohort: list[Run], store: Store, root: Path, device: str = "auto", words: dict[str, Any] | None = None
+    cohort: list[Run],
+    store: Store,
+    root: Path,
+    device: str = "auto",
+    words: Mapping[str, Any] | None = None,
+    origins: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Setting:
     """What the lanes of a cohort share: data on the device, the teacher from its kept file.  Raises BadInput.
 
-    words: what the user said, for the records.
+    words: what the user said; origins: id -> where each value comes from; both for the records.
     """
     first = cohort[0]
     here = machine(device, first.recipe.precision)
@@ -30,7 +35,7 @@ def settle(
     learn, judged = splits(data, first.judge, here.device)
     taught = next((run.teacher for run in cohort if run.teacher), None)
     found = teacher.load(taught, store, here, len(data.classes), judged) if taught else None
-    return Setting(store, here, data, learn, judged, found, words or {})
+    return Setting(store, here, data, learn, judged, found, words or {}, origins or {})
 
 
 class Watch:

@@ -15,7 +15,7 @@ from methods.contract import Method, Unfit
 from methods.registry import register
 
 RECIPE = Recipe(epochs=2, lr=0.1, schedule=Steps(at=(1,)))
-FACTS = Facts(10, 32, 32)
+FACTS = {"digits": Facts(10, 32, 32)}
 
 
 def a_teacher(student="resnet14", **changes):

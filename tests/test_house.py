@@ -15,9 +15,11 @@ TOP = {
 }  # fmt: skip
 FLOORS = (
     "__main__",
+    "circumstances",
     "report outlook",
-    "sweep check adopt speed",
+    "sweep check adopt speed theory",
     "execute trial grid registered plain",
+    "card origin",
     "progress",
     "train",
     "lane",
@@ -29,7 +31,7 @@ FLOORS = (
     "datasets models",
     "spec",
     "folders suite",
-    "run store seeds options",
+    "run store seeds options docstrings",
     "errors",
 )
 LEVEL = {name: -floor for floor, names in enumerate(FLOORS) for name in names.split()}

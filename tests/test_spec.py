@@ -85,6 +85,7 @@ def test_another_value_of_any_field_gives_another_id(field):
 
 
 OTHER_RECIPE = {
+    "optimiser": "rmsprop",
     "epochs": 239,
     "batch": 128,
     "lr": 0.1,

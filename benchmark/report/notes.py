@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmark.docstrings import read
 from benchmark.report.accuracy import again
 from benchmark.report.cells import Protocol
 from benchmark.report.entries import FAILURES, Entry, newest
 from benchmark.report.wording import differences, natural, several, some
 
-UNKNOWN = "not stated"
 VERBS = (("train", "train"), ("judged", "judge"))  # of the counts of images
 
 
@@ -48,20 +47,10 @@ def method_notes(entries: Sequence[Entry]) -> list[MethodNote]:
     for name, entry in sorted(newest(entries).items(), key=lambda item: natural(item[0])):
         about = entry.record.about.strip()
         stale = tuple(sorted(other.name for other in entries if other.stale and other.run.method == name))
-        words = (joined(about.split("\n\n")[0]) or UNKNOWN, stated("Status", about), stated("Departures", about))
+        said = read(about)
+        words = (said.citation, said.status, said.departures)
         found.append(MethodNote(name, *words, about, str(entry.made("source") or "unknown")[:12], stale))
     return found
-
-
-def stated(word: str, about: str) -> str:
-    """What follows "word:" in a docstring, up to an empty line or the next such word."""
-    match = re.search(rf"^{word}:(.*(?:\n(?!\s*$|[A-Z]\w+:).*)*)", about, flags=re.M)
-    return joined(match[1]) if match and joined(match[1]) else UNKNOWN
-
-
-def joined(text: str) -> str:
-    """On one line."""
-    return " ".join(text.split())
 
 
 def failures(protocols: Iterable[Protocol]) -> list[Failure]:

@@ -1,0 +1,106 @@
+"""What commands that act on a suite are told, as values: the suite's runs, and how to do them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from benchmark.options import (
+    Again,
+    Data,
+    DataSet,
+    Device,
+    Download,
+    Epochs,
+    Executor,
+    Lanes,
+    Methods,
+    Pairs,
+    Plugins,
+    Precision,
+    Quiet,
+    Reports,
+    Results,
+    Seeds,
+    Settings,
+    SuiteName,
+    Teachers,
+    typed,
+)
+from benchmark.suite import words
+
+
+def circumstances(
+    suite: SuiteName,
+    methods: Methods = "",
+    pairs: Pairs = "",
+    seeds: Seeds = "",
+    epochs: Epochs = None,
+    dataset: DataSet = "",
+    precision: Precision = "",
+    settings: Settings = (),
+    teacher: Teachers = (),
+    data: Data = Path("data"),
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+    device: Device = "auto",
+    lanes: Lanes = 16,
+    executor: Executor = "here",
+    plugin: Plugins = (),
+    download: Download = False,
+    quiet: Quiet = False,
+    again: Again = False,
+):
+    """Runs, how to do them, and where the report goes.  Raises BadInput."""
+    from benchmark import registered, sweep
+    from benchmark.origin import origins
+    from benchmark.spec import Choices, load_suite
+
+    registered.open_plugins(plugin)
+    choices = Choices(
+        methods=words(methods),
+        pairs=words(pairs),
+        seeds=seeds,
+        epochs=epochs,
+        dataset=dataset,
+        precision=precision,
+        knobs=tuple(settings),
+        teachers=registered.teachers(teacher, results),
+    )
+    runs = load_suite(suite, choices)
+    known = origins(runs, suite, choices)
+    given = {
+        "--epochs": epochs,
+        "--dataset": dataset,
+        "--precision": precision,
+        "--set": settings,
+        "--teacher": teacher,
+    }
+    told = (suite, results, data, device, lanes, executor, tuple(plugin), download, quiet, again, typed(given), known)
+    return runs, sweep.Ask(*told), reports
+
+
+def shared(app: typer.Typer, default: str = "") -> Callable:
+    """Make an action on (runs, ask, reports) a command that takes all the options of `circumstances`.
+
+    default: the suite, where the command can do without its name.
+    """
+
+    def register(action: Callable) -> Callable:
+        @functools.wraps(action)
+        def command(**told):
+            action(*circumstances(**told))
+
+        signature = inspect.signature(circumstances, eval_str=True)
+        if default:
+            first, *rest = signature.parameters.values()
+            signature = signature.replace(parameters=[first.replace(default=default), *rest])
+        command.__signature__ = signature
+        command.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+        return app.command()(command)
+
+    return register

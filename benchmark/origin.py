@@ -1,0 +1,103 @@
+"""Where each value of a run comes from: a default, a recipe, the suite, or what the user typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import yaml
+
+from benchmark.run import Run
+from benchmark.spec import Choices
+from benchmark.suite import RECIPES, place_of
+
+Origins = dict[str, str]  # path of a value, such as recipe.lr -> words
+
+
+def origins(runs: Iterable[Run], suite: str, choices: Choices) -> dict[str, Origins]:
+    """id -> path -> origin, for every run and every teacher among them that is trained here.
+
+    runs: as `spec.load_suite(suite, choices)` gives them.
+    """
+    raw = yaml.safe_load(place_of(suite).read_text())
+    found: dict[str, Origins] = {}
+    for run in runs:
+        found.setdefault(run.id, of_run(run, raw, suite, choices))
+        if run.teacher and run.teacher.recipe:
+            found.setdefault(run.teacher.id, of_teacher(run.teacher, raw, suite, choices))
+    return found
+
+
+def of_run(run: Run, raw: dict[str, Any], suite: str, choices: Choices) -> Origins:
+    """The origins of a student's values."""
+    named = f"suite {suite}"
+    found = {
+        "dataset": "--dataset" if choices.dataset else named,
+        "student": "--pairs" if choices.pairs else named,
+        "method": "--methods" if choices.methods else named,
+        "seed": "--seeds" if choices.seeds else named if "seeds" in raw else "default",
+        "judge": named if "judge" in raw else "default",
+    }
+    if run.teacher:
+        found["teacher"] = (
+            "--teacher" if run.teacher.student in choices.teachers else "--pairs" if choices.pairs else named
+        )
+    found |= {f"knobs.{knob}": of_knob(run, knob, raw, suite, choices) for knob in run.knobs}
+    return found | of_recipe(run, [raw["recipe"]], raw, suite, choices)
+
+
+def of_teacher(run: Run, raw: dict[str, Any], suite: str, choices: Choices) -> Origins:
+    """The origins of the values of a teacher that the suite trains."""
+    named = f"suite {suite}"
+    found = {
+        "dataset": "--dataset" if choices.dataset else named,
+        "student": "--pairs" if choices.pairs else named,
+        "method": "every teacher's",
+        "seed": named if "teacher_seed" in raw else "default",
+        "judge": named if "judge" in raw else "default",
+    }
+    layers = [raw["recipe"]] if raw.get("teacher") is None else [raw["teacher"], raw["recipe"]]
+    return found | of_recipe(run, layers, raw, suite, choices)
+
+
+def of_knob(run: Run, knob: str, raw: dict[str, Any], suite: str, choices: Choices) -> str:
+    """The origin of one knob."""
+    if any(wish.startswith(f"{run.method}.{knob}=") for wish in choices.knobs):
+        return "--set"
+    settings = (raw.get("knobs") or {}).get(run.method, {})
+    settings = [settings] if isinstance(settings, dict) else settings
+    said = any(knob in values and values[knob] == run.knobs[knob] for values in settings)
+    return f"suite {suite}" if said else f"default of {run.method}"
+
+
+def of_recipe(run: Run, layers: list[Any], raw: dict[str, Any], suite: str, choices: Choices) -> Origins:
+    """The origin of each part of a recipe; layers: what the suite says of it, the uppermost first."""
+    return {f"recipe.{part}": of_part(part, run, layers, raw, suite, choices) for part in run.recipe.model_dump()}
+
+
+def of_part(part: str, run: Run, layers: list[Any], raw: dict[str, Any], suite: str, choices: Choices) -> str:
+    """The origin of one part of a recipe."""
+    if choices.epochs and part in ("epochs", "schedule"):
+        return "--epochs"
+    if choices.precision and part == "precision":
+        return "--precision"
+    if part == "lr" and run.student in (raw.get("lr") or {}):
+        return f"suite {suite}, for {run.student}"
+    said = (of_layer(part, layer if isinstance(layer, dict) else {"base": layer}, suite) for layer in layers)
+    return next(filter(None, said), "default")
+
+
+def of_layer(part: str, changes: dict[str, Any], suite: str) -> str:
+    """The origin of a part that {base: name, changed values} has a word for, else ""."""
+    if part in changes:
+        return f"suite {suite}"
+    if part == "schedule" and "epochs" in changes:
+        return f"suite {suite}, stretched to its epochs"
+    return f"recipe {changes['base']}" if part in recipes().get(changes.get("base"), {}) else ""
+
+
+@cache
+def recipes() -> dict[str, dict[str, Any]]:
+    """The named recipes as they are written."""
+    return yaml.safe_load(RECIPES.read_text())
