@@ -18,7 +18,7 @@ from methods.contract import Shape
 
 HERE = Path(__file__).parent / "reference"
 REFERENCE = json.loads((HERE / "models.json").read_text())
-FAMILIES = ["resnet8", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2"]
+FAMILIES = ["resnet8", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "fitnet1"]
 CHECKPOINTS = ["resnet8", "wrn_16_1"]
 
 
@@ -63,7 +63,8 @@ def assert_close(ours, theirs, tolerance=1e-5):
 
 
 def test_every_network_of_the_reference_is_in_the_zoo():
-    assert set(REFERENCE) | {"ResNet18", "ResNet34"} == set(names())
+    others = {"ResNet18", "ResNet34", "resnet18x0.5", "wrn_16_8", "fitnet1", "fitnet2", "fitnet3", "fitnet4", "maxout"}
+    assert set(REFERENCE) | others == set(names())
 
 
 @pytest.mark.parametrize("name", REFERENCE)

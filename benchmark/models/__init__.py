@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import BadInput
-from benchmark.models import mobilenet, resnet, shufflenet, tap, vgg, wrn
+from benchmark.models import fitnet, mobilenet, resnet, shufflenet, tap, vgg, wrn
 from methods.contract import Shape
 
 OUTSIDE = "torchvision:"
@@ -28,6 +28,7 @@ ZOO: dict[str, Callable[[int], nn.Module]] = {
     "resnet32x4": partial(resnet.cifar, 32, WIDE),
     "wrn_16_1": partial(wrn.wrn, 16, 1),
     "wrn_16_2": partial(wrn.wrn, 16, 2),
+    "wrn_16_8": partial(wrn.wrn, 16, 8),
     "wrn_40_1": partial(wrn.wrn, 40, 1),
     "wrn_40_2": partial(wrn.wrn, 40, 2),
     "vgg8": partial(vgg.vgg, (1, 1, 1, 1, 1)),
@@ -36,11 +37,17 @@ ZOO: dict[str, Callable[[int], nn.Module]] = {
     "vgg16": partial(vgg.vgg, (2, 2, 3, 3, 3)),
     "vgg19": partial(vgg.vgg, (2, 2, 4, 4, 4)),
     "ResNet18": partial(resnet.basic, (2, 2, 2, 2)),
+    "resnet18x0.5": partial(resnet.basic, (2, 2, 2, 2), width=32),
     "ResNet34": partial(resnet.basic, (3, 4, 6, 3)),
     "ResNet50": partial(resnet.bottleneck, (3, 4, 6, 3)),
     "MobileNetV2": mobilenet.mobilenet_v2,
     "ShuffleV1": shufflenet.v1,
     "ShuffleV2": shufflenet.v2,
+    "fitnet1": partial(fitnet.fitnet, 1),
+    "fitnet2": partial(fitnet.fitnet, 2),
+    "fitnet3": partial(fitnet.fitnet, 3),
+    "fitnet4": partial(fitnet.fitnet, 4),
+    "maxout": fitnet.teacher,
 }
 
 

@@ -79,9 +79,13 @@ def cifar(depth: int, widths: Sequence[int], classes: int) -> Net:
     return resnet(Basic, widths[0], widths[1:], [(depth - 2) // 6] * 3, classes)
 
 
-def basic(counts: Sequence[int], classes: int) -> Net:
-    """ResNet18 and ResNet34 for small images: basic blocks of widths 64, 128, 256, 512."""
-    return resnet(Basic, 64, (64, 128, 256, 512), counts, classes)
+def basic(counts: Sequence[int], classes: int, width: int = 64) -> Net:
+    """ResNet18 and ResNet34 for small images: basic blocks of widths w, 2·w, 4·w, 8·w; w = 64.
+
+    At half of it, w = 32 in stem and stages, ResNet18 is `resnet18x0.5`: our reading of a name that its users (KDA,
+    arXiv:2009.14416) do not define.
+    """
+    return resnet(Basic, width, [width * factor for factor in (1, 2, 4, 8)], counts, classes)
 
 
 def bottleneck(counts: Sequence[int], classes: int) -> Net:
