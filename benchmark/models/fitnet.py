@@ -7,10 +7,10 @@ and the teacher's hint layer 2.  The maps before it split block 1 of a FitNet af
 first layer before its pool.
 
 Departures: weights ~ N(0, s² / fan-in) and biases 0 (the authors: U(±0.005), which in thin layers all but erases the
-image and needs RMSProp).  s = 1 keeps the size of what units read, because the larger of two equal draws has the mean
+image, with RMSProp).  s = 1 keeps the size of what units read, because the larger of two equal draws has the mean
 square of each.  The teacher has s = 1/2: its dropout and its overlapping pools enlarge what they pass, and at s = 1
-SGD diverges within a few steps.  No bound on the norms of kernels, one learning rate for all layers.  Five pieces in
-the last hidden layer of the authors' files, but two give the counts that they publish.
+SGD at rate 0.01 diverged within a few steps.  No bound on the norms of kernels, one learning rate for all layers.
+Five pieces in the last hidden layer of the authors' files, but two give the counts that they publish.
 
 N images · C, H, W of a feature map · d input's channels · k kernel · p padding · s scale of a draw
 """
