@@ -125,7 +125,7 @@ def test_lp_pulls_the_students_images_together_as_near_as_the_teacher_has_them(s
     if pairs:
         width = sum(apart(f_t, i, j) for i, j in pairs) / len(pairs) if sigma == "auto" else sigma**2
         total = sum(math.exp(-apart(f_t, i, j) / width) * apart(f_s, i, j) for i, j in pairs)
-        expected = total / (2 * n * k_here)
+        expected = total / (2 * n * k_here) / (width if sigma == "auto" else 1)
     found = registry.get("lp")(k=k, sigma=sigma, gamma=1.0).loss(s, t, batch)["lp"].item()
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
