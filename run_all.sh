@@ -11,8 +11,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-RUNTIME="torch torchvision pandas matplotlib tabulate scipy yaml pydantic typer rich jinja2 safetensors sklearn numpy PIL"
-TESTING="pytest pytest_timeout hypothesis ruff"
+RUNTIME="torch torchvision pandas matplotlib tabulate scipy yaml pydantic typer rich jinja2 itables safetensors sklearn numpy PIL"
+TESTING="pytest pytest_timeout hypothesis ruff playwright"
 
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 

@@ -7,21 +7,24 @@ from typing import Annotated
 
 import typer
 
+from benchmark import reading
 from benchmark.circumstances import shared
 from benchmark.errors import BadInput
-from benchmark.options import Data, Device, Download, Methods, Pairs, Plugins, Precision, Reports, Results
+from benchmark.options import Data, Device, Download, Methods, Pairs, Plugins, Precision, Results
 from benchmark.suite import words
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+reading.add(app)
 
 
 @shared(app)
 def run(runs, ask, reports):
     """Do what a suite still needs: train, keep records, render the report.  Exit code 1 if a run failed."""
-    from benchmark import sweep
+    from benchmark import cost, sweep
 
     try:
         failed = sweep.run(runs, ask)
+        cost.measured(runs, ask)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -48,13 +51,12 @@ def theory(runs, ask, reports):
     print(theory.examine(runs, ask))
 
 
-@app.command()
-def report(results: Results = Path("results"), reports: Reports = Path("reports")):
-    """Derive tables, figures and reports/index.html from the records."""
-    from benchmark.report import build
-    from benchmark.store import Store
+@shared(app)
+def cost(runs, ask, reports):
+    """Measure what each method's step takes, alone: time and its parts, memory.  What has a cost is left as it is."""
+    from benchmark import cost
 
-    print(f"report: {build(Store(results), reports)}")
+    print(f"{len(cost.measure(runs, ask))} costs measured")
 
 
 @app.command(name="list")
@@ -103,15 +105,22 @@ def speed(
     methods: Methods = "kd",
     steps: Annotated[int, typer.Option(min=1, help="Steps in a repeat.")] = 20,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; the best one counts.")] = 5,
+    suite: Annotated[str, typer.Option(help="targets: what the suite asks of a machine; kept in RESULTS/speed/.")] = "",
     data: Data = Path("data"),
+    results: Results = Path("results"),
     device: Device = "auto",
     precision: Precision = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Images per second beside a plain loop, both measured here and now."""
-    from benchmark import speed
+    from benchmark import speed, targets
 
-    print(speed.show(speed.measure(teacher, student, words(methods), steps, repeats, data, device, precision), json))
+    if suite:
+        print(targets.told(suite, data, results, device, steps, repeats, json))
+    else:
+        print(
+            speed.show(speed.measure(teacher, student, words(methods), steps, repeats, data, device, precision), json)
+        )
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ Plugins = Annotated[list[str], typer.Option("--plugin", help="A .py file or modu
 Settings = Annotated[list[str], typer.Option("--set", help="METHOD.KNOB=VALUE.")]
 Teachers = Annotated[list[str], typer.Option("--teacher", help="NETWORK=ID: learn from this run, or import.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")]
+Formats = Annotated[str, typer.Option("--format", help="What to write, of md,csv,tex,html,svg,pdf; by default all.")]
+Baseline = Annotated[str, typer.Option("--baseline", metavar="METHOD", help="The method that others are held against.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Rebuild whenever records change, until Ctrl-C.")]
 Again = Annotated[bool, typer.Option("--again", help="Repeat runs that have a record; teachers are kept.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what failed.")]
 

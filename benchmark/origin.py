@@ -73,7 +73,7 @@ def of_knob(run: Run, knob: str, raw: dict[str, Any], suite: str, choices: Choic
 
 def of_recipe(run: Run, layers: list[Any], raw: dict[str, Any], suite: str, choices: Choices) -> Origins:
     """The origin of each part of a recipe; layers: what the suite says of it, the uppermost first."""
-    return {f"recipe.{part}": of_part(part, run, layers, raw, suite, choices) for part in run.recipe.model_dump()}
+    return {f"recipe.{part}": of_part(part, run, layers, raw, suite, choices) for part in type(run.recipe).model_fields}
 
 
 def of_part(part: str, run: Run, layers: list[Any], raw: dict[str, Any], suite: str, choices: Choices) -> str:

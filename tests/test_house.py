@@ -15,17 +15,21 @@ TOP = {
 }  # fmt: skip
 FLOORS = (
     "__main__",
-    "circumstances",
-    "report outlook",
+    "circumstances reading",
+    "targets",
+    "compare explain export",
+    "rebuild",
+    "report outlook cost",
     "sweep check adopt speed theory",
     "execute trial grid registered plain",
     "card origin",
     "progress",
     "train",
+    "timing",
     "lane",
     "landing",
     "flight teacher",
-    "made size score weights",
+    "made size score weights memory",
     "accelerate data",
     "onednn norm",
     "datasets models",
@@ -103,7 +107,7 @@ def test_every_part_of_the_benchmark_has_its_floor():
 
 def test_the_report_stands_on_store_and_values_only():
     for path in (ROOT / "benchmark" / "report").rglob("*.py"):
-        assert ours(path) <= {"report", "store", "run", "suite", "errors"}, path
+        assert ours(path) <= {"report", "store", "run", "suite", "docstrings", "errors"}, path
 
 
 def test_the_store_imports_nothing_of_ours():

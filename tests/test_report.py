@@ -16,7 +16,7 @@ from scipy import stats
 from benchmark.report import build
 from benchmark.report.entries import gather
 from benchmark.report.protocols import protocols
-from benchmark.report.statistics import leaders, summarise, welch
+from benchmark.report.statistics import summarise, welch
 from benchmark.run import Recipe, Run, Steps
 from benchmark.store import Record, Store
 
@@ -164,13 +164,6 @@ def test_welch_interval_is_that_of_scipy():
     assert welch(same, same) == (0, 0)
 
 
-def test_leaders_are_those_that_cannot_be_told_from_the_best():
-    column = {"best": [0.72, 0.73, 0.71], "near": [0.71, 0.72, 0.70], "far": [0.60, 0.61, 0.60], "once": [0.70]}
-    assert leaders({name: summarise(values) for name, values in column.items()}) == {"best", "near"}
-    assert leaders({"once": summarise([0.9]), "twice": summarise([0.7, 0.71])}) == set()
-    assert leaders({}) == set()
-
-
 # ---- cells
 def test_cells_say_mean_spread_and_n(report):
     folder, page = report
@@ -179,15 +172,18 @@ def test_cells_say_mean_spread_and_n(report):
     assert float(cell["sd"]) == pytest.approx(100 * plain.stdev(KD))
     assert cell["n"] == "3"
     text = f"{100 * plain.mean(KD):.2f} ± {100 * plain.stdev(KD):.2f}"
-    assert f"**{text}** (n = 3)" in markdown_of(folder)
+    low, high = stats.t.interval(0.95, df=2, loc=100 * plain.mean(KD), scale=100 * plain.stdev(KD) / math.sqrt(3))
+    assert f"**{text}** (n = 3; {low:.2f} to {high:.2f})" in markdown_of(folder)
     assert f"<strong>{text}</strong>" in page
 
 
 def test_only_what_cannot_be_told_from_the_best_is_bold(report):
     folder, _ = report
     found = [(line["row"], line["pair"]) for line in lines_of(folder, "accuracy") if line["among_best"] == "True"]
-    assert found == [("kd, alpha 0.9", "resnet56-resnet20"), ("sp", "resnet56-resnet20")]
-    assert "95 % Welch interval" in markdown_of(folder, "judged-on-test")
+    pair = "resnet56-resnet20"
+    assert found == [("hint", pair), ("kd, alpha 0.9", pair), ("sp", pair)]  # hint shares but two seeds with the best
+    text = markdown_of(folder, "judged-on-test")
+    assert "95 % interval of the paired differences" in text and "Minimum detectable difference" in text
 
 
 def test_teacher_and_plain_student_stand_on_top(report):
@@ -225,7 +221,7 @@ def test_an_empty_cell_says_why_and_how_to_run_it_again(report):
 
 def test_a_seed_that_failed_is_counted_beside_those_that_did_not(report):
     folder, _ = report
-    assert "69.00 ± 0.00 (n = 2; 1 diverged)" in markdown_of(folder)
+    assert "69.00 ± 0.00** (n = 2; 1 diverged; 69.00 to 69.00)" in markdown_of(folder)
     assert "the loss is not finite" in the_cell(folder, "hint")["reason"]
 
 
@@ -279,7 +275,7 @@ def test_a_teacher_judged_on_other_images_lends_no_number(tmp_path):
 def test_a_data_set_of_ones_own_shows_in_every_title(report):
     folder, _ = report
     titles = [line for line in markdown_of(folder, "judged-on-holdout").splitlines() if line.startswith("### ")]
-    assert len(titles) == 3 and all("folder:cifar10" in title for title in titles)
+    assert len(titles) == 5 and all("folder:cifar10" in title for title in titles)
 
 
 def test_protocols_that_would_share_a_label_say_what_differs(tmp_path):
@@ -321,12 +317,116 @@ def test_best_epoch_is_called_oracle_and_its_optimism_is_told(report):
     assert "oracle %" in text and "+1.00" in text and "chosen by the images that it is scored on" in text
 
 
-def test_cost_counts_what_is_deployed_and_what_is_thrown_away(report):
+def test_size_counts_what_is_deployed_and_what_is_thrown_away(report):
     folder, page = report
-    cell = the_cell(folder, "kd, alpha 0.9", name="cost")
+    cell = the_cell(folder, "kd, alpha 0.9", name="size")
     assert (cell["parameters"], cell["auxiliary"], cell["teacher_parameters"]) == ("278324", "1000", "861620")
     assert float(cell["compression"]) == pytest.approx(861_620 / 278_324)
+    assert float(cell["macs_ratio"]) == pytest.approx(127 / 41)
     assert "278 k" in page and "3.10 ×" in page
+
+
+def test_training_counts_a_backward_pass_as_two_forward_ones(report):
+    folder, _ = report
+    assert int(float(the_cell(folder, "kd, alpha 0.9", name="size")["training_macs"])) == 3 * 41_000_000 + 127_000_000
+    assert int(float(the_cell(folder, "student (ce)", name="size")["training_macs"])) == 3 * 41_000_000
+    assert "a backward pass counted as two forward ones" in markdown_of(folder, "size")
+
+
+# ---- costs
+def a_cost(run, own=2.0, device="a device", ended="2026-02-01T00:00:00+00:00"):
+    """What `cost.measure` might have left of a run: 10 ms of the plain student, 5 ms of the teacher, its own."""
+    taught = 5.0 if run.teacher else None
+    clock = {"step_ms": 10.0 + (taught or 0.0) + own, "plain_ms": 10.0, "teacher_ms": taught, "method_ms": own}
+    size = {"peak_bytes": 33_500_000, "training_macs": 1}
+    made = {"device": device, "precision": "fp32", "ended": ended, "source": "aaaa"}
+    fields = {"id": run.id, "status": "done", "run": run.model_dump(mode="json"), "made": made}
+    return Record.model_validate({"kind": "cost", "clock": clock, "size": size} | fields)
+
+
+def costly_records():
+    """Two seeds of three methods; costs of one seed each, and none of the last."""
+    runs = [a_run("ce", 0, teacher=None), a_run("kd"), a_run("sp"), a_run("lsh")]
+    found = [a_record(run.model_copy(update={"seed": seed}), 0.7 + seed / 100) for run in runs for seed in range(2)]
+    return [*found, a_cost(runs[0], 0.0), a_cost(runs[1]), a_cost(runs[2], -0.5)]
+
+
+def costs_of(tmp_path, records):
+    """The folder of the report of these records."""
+    return build(a_store(tmp_path / "results", records), tmp_path / "out").parent
+
+
+def test_a_step_measured_alone_is_told_with_its_parts(tmp_path):
+    folder = costs_of(tmp_path, costly_records())
+    cell = the_cell(folder, "kd", name="cost")
+    told = [float(cell[word]) for word in ("step_ms", "plain_ms", "teacher_ms", "method_ms", "method_share")]
+    assert told == pytest.approx([17, 10, 5, 2, 2 / 15])
+    assert (float(cell["peak_bytes"]), cell["n"], cell["costs"]) == (33_500_000, "2", f"{a_run('kd').id}-1-cost")
+    text = markdown_of(folder, "cost")
+    assert "measured alone, in milliseconds, on a device in fp32" in text
+    assert "| −0.5 |" in re.sub(" +", " ", text) and "| 13.3 |" in re.sub(" +", " ", text)
+
+
+def test_a_plain_student_has_no_teacher_to_wait_for(tmp_path):
+    cell = the_cell(costs_of(tmp_path, costly_records()), "student (ce)", name="cost")
+    assert (cell["teacher_ms"], float(cell["method_ms"]), float(cell["method_share"])) == ("", 0, 0)
+
+
+def test_what_was_not_measured_alone_has_no_cost_and_the_rest_stands(tmp_path, report):
+    folder = costs_of(tmp_path, costly_records())
+    cell = the_cell(folder, "lsh", name="cost")
+    assert (cell["step_ms"], cell["peak_bytes"], cell["costs"]) == ("", "", "") and float(cell["train_s"]) == 120.5
+    (line,) = [line for line in markdown_of(folder, "cost").splitlines() if "| lsh" in line]
+    assert line.count("–") == 7  # set-up is not in these records either
+    assert "No step was measured alone." in markdown_of(report[0], "cost")
+
+
+def test_a_cost_is_never_taken_for_a_run(tmp_path):
+    costs = [a_cost(a_run()), a_cost(a_run("sp"))]
+    entries, complaints = gather(a_store(tmp_path, [a_record(a_run()), *costs]))
+    assert [entry.name for entry in entries] == [f"{a_run().id}-1"] and not complaints
+    assert [price.name for price in entries[0].prices] == [f"{a_run().id}-1-cost"]
+
+
+def test_a_cost_of_a_step_like_it_serves_a_run_of_other_seed_rate_and_epochs(tmp_path):
+    other = RECIPE.model_copy(update={"lr": 0.01, "epochs": 12})
+    wide = RECIPE.model_copy(update={"batch": 128})
+    same = [a_run(seed=3), a_run(recipe=other), a_run(judge="holdout", teacher=a_run().teacher)]
+    runs = [*same, a_run(recipe=wide), a_run(knobs={"alpha": 0.5})]
+    entries, _ = gather(a_store(tmp_path, [*map(a_record, runs), a_cost(a_run())]))
+    assert {entry.run.id for entry in entries if entry.prices} == {run.id for run in same}
+
+
+def test_the_newest_cost_counts_and_those_of_other_devices_are_not_mixed_with_it(tmp_path):
+    runs = [a_run("kd"), a_run("sp")]
+    costs = [a_cost(runs[0], 9.0, ended="2026-01-01T00:00:00+00:00"), a_cost(runs[0], 2.0)]
+    old = [a_cost(run, 5.0, "an old device", "2025-01-01T00:00:00+00:00") for run in runs]
+    folder = costs_of(tmp_path, [*map(a_record, runs), *costs, *old])
+    assert float(the_cell(folder, "kd", name="cost")["method_ms"]) == 2
+    assert the_cell(folder, "sp", name="cost")["method_ms"] == ""
+    assert "The newest counts; there are older ones on an old device in fp32." in markdown_of(folder, "cost")
+
+
+def test_a_cost_that_cannot_be_read_is_complained_about(tmp_path):
+    cost = a_cost(a_run())
+    store = a_store(tmp_path, [a_record(a_run()), cost.model_copy(update={"run": {"dataset": "cifar100"}})])
+    entries, complaints = gather(store)
+    assert len(entries) == 1 and not entries[0].prices and "its run cannot be read" in complaints[0]
+
+
+def test_where_a_steps_time_goes_is_drawn_where_it_was_measured(tmp_path, report):
+    folder = costs_of(tmp_path, costly_records())
+    assert {path.suffix for path in (folder / "figures").glob("*-split.*")} == {".svg", ".pdf"}
+    assert "Where a step’s time goes" in (folder / "index.html").read_text()
+    assert not list((report[0] / "figures").glob("*-split.*"))
+
+
+def test_equal_costs_give_equal_bytes_whatever_the_order(tmp_path):
+    contents = []
+    for word, records in (("a", costly_records()), ("b", costly_records()[::-1])):
+        out = costs_of(tmp_path / word, records)
+        contents.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert contents[0] == contents[1]
 
 
 def test_every_line_of_csv_names_its_records(report):
@@ -392,7 +492,8 @@ class Elements(HTMLParser):
 
 def test_names_are_escaped_everywhere(report):
     folder, page = report
-    assert Elements(page).tags["script"] == 0
+    assert Elements(page).tags["script"] == page.count("<script") == 2  # the page's own: details and code
+    assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script" not in markdown_of(folder)
     assert not any("<script" in path.read_text() for path in (folder / "figures").glob("*.svg"))
@@ -413,8 +514,10 @@ def test_the_page_stands_alone_and_its_links_lead_somewhere(report):
 def test_pictures_come_as_svg_and_pdf_and_in_the_page(report):
     folder, page = report
     names = {path.name.split("judged-on-")[1] for path in (folder / "figures").iterdir()}
-    assert names == {f"{j}-{w}.{e}" for j in ("test", "holdout") for w in ("compute", "curves") for e in ("svg", "pdf")}
-    assert Elements(page).tags["svg"] == 4
+    words = {"holdout": {"compute", "curves", "forest", "hours", "loss-ce", "parameters"}}
+    words["test"] = words["holdout"] | {"gap"}
+    assert names == {f"{j}-{w}.{e}" for j, own in words.items() for w in own for e in ("svg", "pdf")}
+    assert Elements(page).tags["svg"] == sum(map(len, words.values()))
 
 
 def test_equal_records_give_equal_bytes_whatever_the_order(tmp_path):
@@ -423,7 +526,8 @@ def test_equal_records_give_equal_bytes_whatever_the_order(tmp_path):
         out = build(a_store(tmp_path / word / "results", records), tmp_path / word / "out").parent
         files = sorted(path for path in out.rglob("*") if path.is_file())
         contents.append({str(path.relative_to(out)): path.read_bytes() for path in files})
-    assert contents[0] == contents[1] and len(contents[0]) == 12
+    assert contents[0] == contents[1]
+    assert {"index.html", "manifest.txt"} < set(contents[0])
 
 
 def test_a_report_of_nothing_says_how_to_begin(tmp_path):

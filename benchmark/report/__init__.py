@@ -5,66 +5,101 @@ build(store, out)      writes OUT/index.html, OUT/tables/ and OUT/figures/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 
+from benchmark.errors import BadInput
 from benchmark.report.accuracy import accuracy_table
-from benchmark.report.drawing import styles_of
+from benchmark.report.answers import Answers
+from benchmark.report.cells import Protocol
+from benchmark.report.comparisons import BASELINE, compare, comparison_table
+from benchmark.report.drawing import Drawing, styles_of
 from benchmark.report.entries import gather
 from benchmark.report.figures import drawings
-from benchmark.report.measures import cost_table, quality_table
-from benchmark.report.page import Section, render
+from benchmark.report.folder import publish
+from benchmark.report.measures import cost_table, quality_table, size_table
+from benchmark.report.page import Extra, Section, render
 from benchmark.report.protocols import protocols
+from benchmark.report.published import beside
+from benchmark.report.reproduced import reproduced_table, summary
+from benchmark.report.tables import Table
+from benchmark.report.theory import theory_sections
+from benchmark.report.wording import slug
 from benchmark.run import Run
-from benchmark.store import Store, put
+from benchmark.store import Store
 
-MANIFEST, FOLDERS = "manifest.txt", ("tables", "figures")
+FORMATS = ("md", "csv", "tex", "html", "svg", "pdf")
+TEXTS: dict[str, tuple[str, Callable[[Table], str]]] = {  # suffix -> its name on the page, and how a table is written
+    "csv": ("CSV", Table.csv),
+    "md": ("Markdown", Table.markdown),
+    "tex": ("LaTeX", Table.latex),
+}
+CLAIMS = "The papers’ own claims, measured on features of the trained networks."
 
 
-def build(store: Store, out: Path, plan: Sequence[Run] | None = None) -> Path:
-    """Write the report of a store's records; cells of the plan that have none say so.  Returns the page's path."""
+def build(
+    store: Store,
+    out: Path,
+    plan: Sequence[Run] | None = None,
+    *,
+    formats: Collection[str] = FORMATS,
+    baseline: str = "",
+) -> Path:
+    """Write the report of a store's records; cells of the plan that have none say so.  Returns the page's path.
+
+    formats: what to write, others are left as they are; baseline: the method that tables and pictures compare with.
+    Raises BadInput for a format or a method that is not there.
+    """
+    odd = [word for word in formats if word not in FORMATS]
+    if odd:
+        raise BadInput(f"--format: there is no {odd[0]!r}; there are {', '.join(FORMATS)}")
     entries, complaints = gather(store, plan)
-    found = protocols(entries)
+    found, answers = protocols(entries), Answers(store)
+    known = {word for protocol in found for row in protocol.rows for word in (row.method, row.label) if word}
+    if baseline and baseline not in known:
+        raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(known)) or 'none'}")
     styles = styles_of(found)
-    sections = []
-    for protocol in found:
-        tables = (accuracy_table(protocol), quality_table(protocol), cost_table(protocol))
-        written = tuple(table for table in tables if table.lines)
-        sections.append(Section(protocol, written, tuple(drawings(protocol, styles))))
+    sections = [section(protocol, styles, answers, baseline or BASELINE) for protocol in found]
+    claims, unread = theory_sections(store)
+    extras = [Extra(title, slug(title), CLAIMS, tables, pictures) for title, tables, pictures in claims]
+    files = written([*sections, *extras], formats)
+    if "html" in formats:
+        quoted = [quote for protocol in found for quote in beside(protocol)]
+        texts = [(name, suffix) for suffix, (name, _) in TEXTS.items() if suffix in formats]
+        complaints = [*complaints, *answers.complaints, *unread]
+        files["index.html"] = render(sections, entries, complaints, extras, [summary(quoted)], texts).encode()
+    publish(Path(out), files, formats)
+    return Path(out) / "index.html" if "html" in formats else Path(out)
+
+
+def section(protocol: Protocol, styles: dict, answers: Answers, baseline: str) -> Section:
+    """A protocol with the tables that have lines and the pictures that have numbers."""
+    pairs = compare(protocol, answers.right)
+    tables = (
+        accuracy_table(protocol),
+        comparison_table(protocol, pairs, baseline),
+        reproduced_table(protocol, beside(protocol)),
+        quality_table(protocol),
+        size_table(protocol),
+        cost_table(protocol),
+    )
+    return Section(protocol, tuple(t for t in tables if t.lines), tuple(drawings(protocol, styles, baseline)))
+
+
+def written(parts: Iterable[Section | Extra], formats: Collection[str]) -> dict[str, bytes]:
+    """Path below the report's folder -> bytes, of every table and picture."""
     files: dict[str, bytes] = {}
-    for section in sections:
-        for table in section.tables:
-            files[f"tables/{table.name}.md"] = table.markdown().encode()
-            files[f"tables/{table.name}.csv"] = table.csv().encode()
-        for drawing in section.drawings:
-            files[f"figures/{drawing.name}.svg"] = drawing.svg.encode()
-            files[f"figures/{drawing.name}.pdf"] = drawing.pdf
-    files["index.html"] = render(sections, entries, complaints).encode()
-    publish(Path(out), files)
-    return Path(out) / "index.html"
+    for part in parts:
+        for table in part.tables:
+            wanted = {suffix: text for suffix, (_, text) in TEXTS.items() if suffix in formats}
+            files |= {
+                f"tables/{table.name}.{suffix}": text(table.in_print()).encode() for suffix, text in wanted.items()
+            }
+        for drawing in part.drawings:
+            files |= {f"figures/{name}": data for name, data in both(drawing).items() if name[-3:] in formats}
+    return files
 
 
-def publish(out: Path, files: dict[str, bytes]) -> None:
-    """Write the files, the page last; then remove those that an earlier report wrote and this one does not."""
-    for folder in FOLDERS:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    earlier = manifest(out)
-    put(out / MANIFEST, listing(earlier | set(files)))  # whatever happens next, it is known to be ours
-    for name, data in files.items():
-        put(out / name, data)
-    for name in earlier - set(files):
-        (out / name).unlink(missing_ok=True)
-    put(out / MANIFEST, listing(set(files)))
-
-
-def manifest(out: Path) -> set[str]:
-    """The files that earlier reports wrote into the two folders."""
-    path = out / MANIFEST
-    lines = path.read_text().splitlines() if path.is_file() else []
-    paths = [PurePosixPath(line) for line in lines]
-    return {str(path) for path in paths if len(path.parts) == 2 and path.parts[0] in FOLDERS and path.name != ".."}
-
-
-def listing(names: set[str]) -> bytes:
-    """Names, one a line."""
-    return "".join(f"{name}\n" for name in sorted(names)).encode()
+def both(drawing: Drawing) -> dict[str, bytes]:
+    """A picture's two files."""
+    return {f"{drawing.name}.svg": drawing.svg.encode(), f"{drawing.name}.pdf": drawing.pdf}

@@ -7,6 +7,7 @@ from collections import defaultdict
 import pandas as pd
 
 from benchmark.report.cells import Cell, Pair, Protocol, Row
+from benchmark.report.comparisons import by_seed, rivals, told_apart
 from benchmark.report.entries import FAILURES, Entry
 from benchmark.report.statistics import leaders
 from benchmark.report.tables import Line, Note, Shown, Table, columns_of, percent_level, setting, sizes_of
@@ -43,14 +44,13 @@ def bold_cells(protocol: Protocol) -> set[tuple[Row, Pair]]:
     """The cells that cannot be told from the best of their column, teachers apart."""
     found = set()
     for pair in protocol.pairs:
-        column = {row: protocol.cells[row, pair].summary() for row in protocol.rows if row.kind != "teacher"}
-        found |= {(row, pair) for row in leaders({row: summary for row, summary in column.items() if summary})}
+        found |= {(row, pair) for row in leaders({cell.row: by_seed(cell) for cell in rivals(protocol, pair)})}
     return found
 
 
 # ---- one cell
 def shown(cell: Cell, bold: bool, notes: dict[tuple[Row, Pair], list[Note]]) -> Shown:
-    """Mean ± sd and n; or why there is none."""
+    """Mean ± sd, n and interval; or why there is none."""
     numbers = tuple(note.number for note in notes.get((cell.row, cell.pair), ()))
     records, summary = " ".join(cell.records), cell.summary()
     lacking = [f"{count} {state}" for state, count in cell.lacking.items()]
@@ -62,7 +62,8 @@ def shown(cell: Cell, bold: bool, notes: dict[tuple[Row, Pair], list[Note]]) -> 
         return Shown(", ".join(cell.lacking) or nothing(cell), notes=numbers, records=records)
     text = percent(summary.mean) + (f" ± {percent(summary.sd)}" if summary.sd is not None else "")
     old = sum(entry.stale for entry in cell.scored)
-    under = [f"n = {summary.n}", *lacking, *([f"{old} stale"] if old else [])]
+    inside = [f"{percent(summary.low)} to {percent(summary.high)}"] if summary.low is not None else []
+    under = [f"n = {summary.n}", *lacking, *([f"{old} stale"] if old else []), *inside]
     return Shown(text, "; ".join(under), bold, numbers, records)
 
 
@@ -112,7 +113,8 @@ def caption(protocol: Protocol) -> str:
     counts = [len(cell.scored) for cell in protocol.cells.values() if cell.scored and cell.row.kind != "teacher"]
     words = [
         f"{protocol.label}. {setting(protocol)}",
-        "Top-1 accuracy in percent after the last epoch; mean ± standard deviation (ddof 1) over seeds.",
+        "Top-1 accuracy in percent after the last epoch; mean ± standard deviation (ddof 1) over seeds, n and the "
+        f"{percent_level()} t interval of the mean. With n = 1 there is neither spread nor interval.",
     ]
     if any(row.kind == "teacher" for row in protocol.rows):
         words.append("A teacher is trained once: n = 1.")
@@ -120,14 +122,16 @@ def caption(protocol: Protocol) -> str:
         words.append("Nothing is bold: n = 1 is too small, without a spread no method can be told from another.")
     elif counts:
         words.append(
-            f"Bold: not distinguishable from the best of its column (the {percent_level()} Welch interval of the "
-            "difference contains 0; not corrected for the number of methods)."
+            f"Bold: not distinguishable from the best of its column (the {percent_level()} interval of the paired "
+            "differences, seed by seed, does not put it lower; Welch’s interval where two rows share fewer than two "
+            "seeds; not corrected for the number of methods)."
         )
+        words.append(told_apart(protocol))
         if 1 in counts:
             words.append(
                 "With n = 1 nothing can be told: such cells are never bold, nor is any in a column that one leads."
             )
-    return " ".join(words)
+    return " ".join(filter(None, words))
 
 
 def tidy_line(protocol: Protocol, cell: Cell, bold: bool) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from benchmark.report.entries import Entry
+from benchmark.report.entries import Entry, Where
 from benchmark.report.statistics import Summary, summarise
 from benchmark.report.wording import JUDGES
 from benchmark.run import Run
@@ -94,3 +94,10 @@ class Protocol:
         """Every run of the protocol once."""
         found = {entry.run.id: entry for cell in self.cells.values() for entry in cell.entries}
         return [found[id] for id in sorted(found)]
+
+    @property
+    def places(self) -> tuple[Where, ...]:
+        """Where steps like those of its runs were measured alone; first the place of the newest measurement."""
+        prices = {price.name: price for entry in self.entries for price in entry.prices}
+        newest = sorted(prices.values(), key=lambda price: (price.ended, price.name), reverse=True)
+        return tuple(dict.fromkeys(price.where for price in newest))

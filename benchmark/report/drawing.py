@@ -1,71 +1,27 @@
-"""How a picture of a protocol is drawn, one panel per pair, and written: SVG, PDF, and SVG for the page.
+"""How a picture of a protocol is drawn: one panel per pair, places reckoned in inches, a legend below.
 
-Colours of Okabe & Ito and a marker each, so that they survive colour blindness and a grey printer.
+Matplotlib's own layouts measure every text several times; with 13 pairs that takes longer than the drawing.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
 
-import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from benchmark.report.cells import Cell, Pair, Protocol, Row
+from benchmark.report.ink import COLOURS, INK, MARKERS, PAPER, TITLE, Drawing, finish, width
 from benchmark.report.tables import setting
 
-INK, PAPER = "#1a1b1e", "#fffffe"  # become the page's own colours where the picture stands in the page
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-LOOK = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.unicode_minus": True,
-    "grid.color": "#9aa0a8",
-    "grid.alpha": 0.35,
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
-    "text.parse_math": False,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-}
 Style = tuple[str, str]  # colour, marker
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A finished picture."""
-
-    name: str  # of its files
-    title: str
-    caption: str
-    svg: str
-    pdf: bytes
-
-    def inline(self) -> str:
-        """The SVG for the page: its ids its own, its ink the page's."""
-        body = self.svg[self.svg.index("<svg") :]
-        body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
-        width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', body).groups()
-        body = body.replace(f'width="{width}pt" height="{height}pt"', f'style="width:{float(width) * 4 / 3:.0f}px"', 1)
-        body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", body)
-        body = body.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none")
-        return body.replace("<svg", '<svg role="img" focusable="false"', 1)
+ACROSS, WIDE, HIGH = 3, 2.55, 1.95  # panels abreast; a panel in inches, without what stands around it
+LINE, GAP, PAD = 0.17, 0.2, 0.08  # a line of text; right of each panel; at the edges
 
 
 def styles_of(protocols: Sequence[Protocol]) -> dict[Row, Style]:
@@ -79,58 +35,19 @@ def styles_of(protocols: Sequence[Protocol]) -> dict[Row, Style]:
     return found | {row: (INK, "*") for row in rows if row.kind == "teacher"}
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What to draw into each panel; `panel` returns the rows that it has drawn."""
-
-    word: str  # in the names of its files
-    title: str
-    caption: str
-    panel: Callable[[Axes, Protocol, Pair, dict[Row, Style]], list[Row]]
-
-
-def draw(picture: Picture, protocol: Protocol, styles: dict[Row, Style]) -> Drawing | None:
-    """The picture of a protocol; None if no panel has anything to show."""
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(LOOK | {"svg.hashsalt": protocol.slug})
-        figure = compose(picture, protocol, styles)
-        if figure is None:
-            return None
-        svg, pdf = io.BytesIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    name, title = f"{protocol.slug}-{picture.word}", f"{picture.title} · {protocol.label}"
-    return Drawing(name, title, f"{setting(protocol)} {picture.caption}", svg.getvalue().decode(), pdf.getvalue())
-
-
-def compose(picture: Picture, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:
-    """The panels, at most three abreast, and a legend below."""
-    pairs = [pair for pair in protocol.pairs if students(protocol, pair)]
-    across = 2 if len(pairs) in (2, 4) else min(3, len(pairs)) or 1
-    down = ceil(len(pairs) / across)
-    figure = Figure(figsize=(3.2 * across + 2.2 * (across == 1), 2.7 * down + 0.7), layout="constrained")
-    seen: set[Row] = set()
-    for index, pair in enumerate(pairs):
-        axes = figure.add_subplot(down, across, index + 1)
-        axes.set_title(pair.label, loc="left")
-        seen.update(picture.panel(axes, protocol, pair, styles))
-        if index % across == 0:
-            axes.set_ylabel("top-1 accuracy (%)")
-    if not seen:
-        return None
-    add_legend(figure, [row for row in protocol.rows if row in seen], styles)
-    return figure
-
-
 def add_legend(figure: Figure, rows: Sequence[Row], styles: dict[Row, Style]) -> None:
     """Names below the panels."""
-    handles = [
-        Line2D([], [], color=styles[row][0], marker=styles[row][1], linestyle=line_of(row), **face(row)) for row in rows
+    looks = [
+        {"color": styles[row][0], "marker": styles[row][1], "linestyle": line_of(row), **face(row)} for row in rows
     ]
-    columns = max(2, int(figure.get_figwidth() * 11 / max(len(row.label) + 6 for row in rows)))
-    figure.legend(handles, [row.label for row in rows], loc="outside lower center", ncols=columns)
+    name_lines(figure, looks, [row.label for row in rows])
+
+
+def name_lines(figure: Figure, looks: Sequence[dict[str, object]], names: Sequence[str]) -> None:
+    """A legend of lines, in as many columns as there is room for."""
+    columns = max(1, int((figure.get_figwidth() - PAD) / (max(map(width, names)) + 0.65)))
+    handles = [Line2D([], [], **look) for look in looks]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)), handlelength=2.6)
 
 
 def face(row: Row) -> dict[str, object]:
@@ -150,3 +67,100 @@ def students(protocol: Protocol, pair: Pair) -> list[Cell]:
     """The cells of a pair that have numbers, teacher apart."""
     cells = [protocol.cells[row, pair] for row in protocol.rows if row.kind != "teacher"]
     return [cell for cell in cells if cell.scored]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What to draw into each panel; `panel` returns the rows that it has drawn."""
+
+    word: str  # in the names of its files
+    title: str
+    caption: str
+    panel: Callable[[Axes, Protocol, Pair, dict[Row, Style]], Sequence[Row]]
+    axis: str = "top-1 accuracy (%)"  # what runs upwards
+    legend: Callable[[Figure, Sequence[Row], dict[Row, Style]], None] | None = add_legend
+    shared: bool = False  # all panels have the same words upwards, which the first of a line shows
+
+
+def draw(picture: Picture, protocol: Protocol, styles: dict[Row, Style]) -> Drawing | None:
+    """The picture of a protocol; None if no panel has anything to show."""
+    name, title = f"{protocol.slug}-{picture.word}", f"{picture.title} · {protocol.label}"
+    caption = f"{setting(protocol)} {picture.caption}"
+    return finish(name, title, caption, lambda: compose(picture, protocol, styles))
+
+
+def compose(picture: Picture, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:
+    """A panel for each pair that has something to show, and the legend."""
+    figure, seen, panels = Figure(), set(), []
+    for pair in (pair for pair in protocol.pairs if students(protocol, pair)):
+        axes = figure.add_axes((0, 0, 1, 1), label=str(len(panels)))
+        axes.locator_params(nbins=4)
+        rows = picture.panel(axes, protocol, pair, styles)
+        if rows:
+            letters = int(len(pair.label) * WIDE / width(pair.label, TITLE))
+            axes.set_title(textwrap.fill(pair.label, max(letters, 12)), loc="left", y=1, fontsize=TITLE)
+            panels.append(axes)
+            seen.update(rows)
+        else:
+            axes.remove()
+    if not panels:
+        return None
+    across = 2 if len(panels) in (2, 4) else min(ACROSS, len(panels))
+    grid = [panels[start : start + across] for start in range(0, len(panels), across)]
+    lefts = margins(picture, grid)
+    wide = WIDE + 1.3 * (across == 1)
+    figure.set_figwidth(sum(lefts) + across * (wide + GAP) + PAD)
+    if picture.legend:
+        picture.legend(figure, [row for row in protocol.rows if row in seen], styles)
+    arrange(picture, figure, grid, lefts, wide)
+    return figure
+
+
+def margins(picture: Picture, grid: Sequence[Sequence[Axes]]) -> list[float]:
+    """Inches that the words left of each column of panels take."""
+    lefts = [0.0] * len(grid[0])
+    for place, axes in [(place, axes) for line in grid for place, axes in enumerate(line)]:
+        if place and picture.shared:
+            axes.tick_params(labelleft=False)
+            lefts[place] = GAP
+        else:
+            words = axes.yaxis.get_major_formatter().format_ticks(axes.get_yticks())
+            lefts[place] = max(lefts[place], max(map(width, words), default=0) + 0.1)
+    for line in grid:
+        line[0].set_ylabel(picture.axis)
+    return [left + (LINE + 0.05) * (place == 0 and picture.axis != "") for place, left in enumerate(lefts)]
+
+
+def arrange(
+    picture: Picture, figure: Figure, grid: Sequence[Sequence[Axes]], lefts: Sequence[float], wide: float
+) -> None:
+    """Put every panel in its place, from the legend upwards; only the lowest of a column says what runs rightwards."""
+    lines = max(len(axes.get_yticks()) for line in grid for axes in line)
+    high = max(HIGH * (not picture.shared), 0.25 + (LINE + 0.03) * lines)
+    places, level, below = [], PAD + sum(map(height, figure.legends)), 0
+    for line in reversed(grid):
+        named = [axes for axes in line[below:] if axes.get_xlabel()]
+        level += LINE + 0.1 + (LINE if named else 0)
+        for place, axes in enumerate(line):
+            left = PAD + sum(lefts[: place + 1]) + place * (wide + GAP)
+            places.append((axes, left, level))
+            axes.set_xlabel(axes.get_xlabel() if place >= below else "")
+            axes.xaxis.set_label_coords(0.5, -(LINE + 0.08) / high)
+            axes.yaxis.set_label_coords(-(lefts[0] - LINE) / wide, 0.5)
+        titles = max(axes.get_title(loc="left").count("\n") + 1 for axes in line)
+        level, below = level + high + titles * LINE + 0.12, len(line)
+    figure.set_figheight(level + PAD)
+    for axes, left, bottom in places:
+        axes.set_position(
+            (
+                left / figure.get_figwidth(),
+                bottom / figure.get_figheight(),
+                wide / figure.get_figwidth(),
+                high / figure.get_figheight(),
+            )
+        )
+
+
+def height(legend: Legend) -> float:
+    """In inches."""
+    return legend.get_window_extent(FigureCanvasAgg(legend.figure).get_renderer()).height / legend.figure.dpi

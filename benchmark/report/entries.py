@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from benchmark.run import Run
 from benchmark.store import Record, Store
 
 HUGE = 1e100  # its square is still finite
+INDIFFERENT = {"epochs", "lr", "schedule", "crop", "pad", "flip"}  # of a recipe: a step costs the same
+Where = tuple[str, str]  # device, precision
 FAILURES = ("diverged", "failed", "unfit")
 
 
@@ -25,6 +28,7 @@ class Entry:
     record: Record | None = None  # None: planned, not run
     place: float = math.inf  # in the plan
     stale: bool = False  # its method has a newer record of other source
+    prices: tuple[Entry, ...] = ()  # costs of a step like this run's, oldest first
 
     @property
     def state(self) -> str:
@@ -38,7 +42,9 @@ class Entry:
     @property
     def name(self) -> str:
         """Of the record: the run's id and the attempt."""
-        return self.record.name if self.record else ""
+        if self.record is None:
+            return ""
+        return self.record.name if self.record.kind == "run" else f"{self.record.name}-{self.record.kind}"
 
     @property
     def message(self) -> str:
@@ -66,8 +72,17 @@ class Entry:
         return number(self.record.size.get(name)) if self.record else None
 
     def clock(self, name: str) -> float | None:
-        """A time in seconds, a speed or a count of epochs."""
+        """A time in seconds, a speed or a count of epochs; of a cost, milliseconds."""
         return number(self.record.clock.get(name)) if self.record else None
+
+    @property
+    def where(self) -> Where:
+        """The device and the precision of the record."""
+        return str(self.made("device")), str(self.made("precision"))
+
+    def price(self, where: Where | None) -> Entry | None:
+        """The newest cost of a step like this run's that was measured there."""
+        return next((price for price in reversed(self.prices) if price.where == where), None)
 
     def accuracies(self) -> list[float | None]:
         """Top-1 after each epoch, as fractions."""
@@ -89,26 +104,54 @@ def number(value: Any) -> float | None:
 
 def gather(store: Store, plan: Sequence[Run] | None = None) -> tuple[list[Entry], list[str]]:
     """Entries, those of the plan in front and in its order; and complaints about what cannot be read."""
-    records = store.latest()
+    records = sorted(store.latest().items())
     complaints, found = list(store.complaints), {}
-    for id, record in sorted(records.items()):
-        try:
-            run = Run.model_validate(record.run)
-        except ValidationError as fault:
-            first = fault.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "run"
-            complaints.append(f"record {record.name}: its run cannot be read, left out ({place}: {first['msg']})")
-            continue
-        if run.id != id:
-            complaints.append(f"record {record.name}: its id is not that of its run, {run.id}, left out")
-            continue
-        found[id] = Entry(run, record)
+    for id, record in records:
+        if entry := read(record, complaints):
+            found[id] = entry
     for place, run in enumerate(plan or ()):
         for planned in (run, run.teacher):
             known = planned and found.get(planned.id, Entry(planned))
             if known:
                 found[planned.id] = replace(known, place=min(known.place, place))
-    return sorted(aged(found.values()), key=lambda entry: (entry.place, entry.run.id)), complaints
+    everyone = priced(aged(found.values()), costs(store, complaints))
+    return sorted(everyone, key=lambda entry: (entry.place, entry.run.id)), complaints
+
+
+def read(record: Record, complaints: list[str]) -> Entry | None:
+    """A record with its run; None, with a complaint, if that cannot be read or is another."""
+    entry = None
+    try:
+        entry = Entry(Run.model_validate(record.run), record)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "run"
+        complaints.append(f"record {record.name}: its run cannot be read, left out ({place}: {first['msg']})")
+    if entry and entry.run.id != record.id:
+        complaints.append(f"record {entry.name}: its id is not that of its run, {entry.run.id}, left out")
+        return None
+    return entry
+
+
+def costs(store: Store, complaints: list[str]) -> list[Entry]:
+    """Every cost that can be read, oldest first."""
+    found = [read(record, complaints) for record in store.records() if record.kind == "cost"]
+    return sorted(filter(None, found), key=lambda entry: (entry.ended, entry.name))
+
+
+def priced(entries: Iterable[Entry], costs: Iterable[Entry]) -> list[Entry]:
+    """The same entries, each with the costs of a step like its own."""
+    known: dict[tuple, list[Entry]] = {}
+    for cost in costs:
+        known.setdefault(likeness(cost.run), []).append(cost)
+    return [replace(entry, prices=tuple(known.get(likeness(entry.run), ()))) for entry in entries]
+
+
+def likeness(run: Run) -> tuple:
+    """What runs have in common whose steps cost the same; benchmark/cost.py goes by it too."""
+    recipe = run.recipe.model_dump_json(exclude=INDIFFERENT) if run.recipe else ""
+    taught, knobs = run.teacher.id if run.teacher else "", json.dumps(run.knobs, sort_keys=True)
+    return (run.dataset, run.student, recipe, taught, run.method, knobs)
 
 
 def aged(entries: Iterable[Entry]) -> list[Entry]:

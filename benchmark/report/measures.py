@@ -1,43 +1,15 @@
-"""The two long tables, one row per pair and method: how good beyond top-1, and what it costs."""
+"""The long tables' contents: how good beyond top-1, how large, and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
-import pandas as pd
-
-from benchmark.report.cells import Cell, Protocol
-from benchmark.report.entries import Entry
-from benchmark.report.statistics import summarise
-from benchmark.report.tables import Line, Shown, Table, columns_of, setting
-from benchmark.report.wording import NOTHING, amount, decimals, percent, points, times, whole
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A column: how to read it off a run, and how to print it."""
-
-    head: str
-    column: str  # in the CSV
-    read: Callable[[Entry], float | None]
-    show: Callable[[float], str]
-    exact: bool = False  # a count that should not depend on the seed
-
-
-def score(name: str) -> Callable[[Entry], float | None]:
-    """Reads a score."""
-    return lambda entry: entry.score(name)
-
-
-def size(name: str) -> Callable[[Entry], float | None]:
-    """Reads a size."""
-    return lambda entry: entry.size(name)
-
-
-def clock(name: str) -> Callable[[Entry], float | None]:
-    """Reads a time."""
-    return lambda entry: entry.clock(name)
+from benchmark.report.cells import Protocol
+from benchmark.report.entries import Entry, Where
+from benchmark.report.long import Measure, clock, long_table, score, scored, size
+from benchmark.report.tables import Table
+from benchmark.report.wording import NOTHING, amount, decimals, percent, points, several, times, whole
 
 
 def optimism(entry: Entry) -> float | None:
@@ -46,10 +18,51 @@ def optimism(entry: Entry) -> float | None:
     return None if last is None or best is None else best - last
 
 
-def compression(entry: Entry) -> float | None:
-    """Teacher's parameters over the deployed student's."""
-    teacher, student = entry.size("teacher"), entry.size("student")
-    return teacher / student if teacher and student else None
+def ratio(above: str, below: str) -> Callable[[Entry], float | None]:
+    """Reads how many times one size the other is."""
+
+    def read(entry: Entry) -> float | None:
+        a, b = entry.size(above), entry.size(below)
+        return a / b if a and b else None
+
+    return read
+
+
+def training_macs(entry: Entry) -> float | None:
+    """Multiply-accumulates to learn from one image once: the student's forward three times, the teacher's once."""
+    own = entry.size("macs")
+    return None if own is None else 3 * own + (entry.size("teacher_macs") or 0)
+
+
+def share(price: Entry) -> float | None:
+    """The method's own time, as a fraction of that of the plain student's step and the teacher's forward."""
+    own, plain = price.clock("method_ms"), price.clock("plain_ms")
+    return own / (plain + (price.clock("teacher_ms") or 0)) if own is not None and plain else None
+
+
+def alone(measure: Measure, where: Where | None) -> Measure:
+    """The measure, read off the cost of a step like the run's."""
+    return replace(measure, read=lambda entry: (price := entry.price(where)) and measure.read(price))
+
+
+def milliseconds(value: float) -> str:
+    """A time or a difference of times: −0.41, 35.2, 1,204."""
+    return whole(round(value, 2) or 0.0).replace("-", "−")
+
+
+def shares(fraction: float) -> str:
+    """A fraction in percent that noise may have made negative."""
+    return f"{round(100 * fraction, 1) or 0.0:.1f}".replace("-", "−")
+
+
+def megabytes(count: float) -> str:
+    """Bytes in millions."""
+    return whole(count / 1e6)
+
+
+def seconds(value: float) -> str:
+    """A time of any size."""
+    return whole(round(value, 2) or 0.0)
 
 
 QUALITY = (
@@ -62,16 +75,29 @@ QUALITY = (
     Measure("NLL", "nll", score("nll"), decimals),
     Measure("ECE %", "ece", score("ece"), percent),
 )
-COST = (
+SIZE = (
     Measure("top-1 %", "top1", score("top1"), percent),
     Measure("parameters", "parameters", size("student"), amount, exact=True),
     Measure("of them added", "added", size("added"), amount, exact=True),
     Measure("auxiliary", "auxiliary", size("auxiliary"), amount, exact=True),
-    Measure("buffers", "buffers", size("buffers"), amount, exact=True),
+    Measure("frozen state", "buffers", size("buffers"), amount, exact=True),
     Measure("MACs", "macs", size("macs"), amount, exact=True),
     Measure("teacher’s parameters", "teacher_parameters", size("teacher"), amount, exact=True),
     Measure("teacher’s MACs", "teacher_macs", size("teacher_macs"), amount, exact=True),
-    Measure("compression", "compression", compression, times),
+    Measure("compression", "compression", ratio("teacher", "student"), times, exact=True),
+    Measure("MAC ratio", "macs_ratio", ratio("teacher_macs", "macs"), times, exact=True),
+    Measure("training MACs", "training_macs", training_macs, amount, exact=True),
+)
+LONE = (  # of a step measured alone
+    Measure("step ms", "step_ms", clock("step_ms"), milliseconds),
+    Measure("plain student ms", "plain_ms", clock("plain_ms"), milliseconds),
+    Measure("teacher ms", "teacher_ms", clock("teacher_ms"), milliseconds),
+    Measure("method’s own ms", "method_ms", clock("method_ms"), milliseconds),
+    Measure("own share %", "method_share", share, shares),
+    Measure("peak memory MB", "peak_bytes", size("peak_bytes"), megabytes),
+)
+TRAINED = (
+    Measure("set-up s", "setup_s", clock("setup_s"), seconds),
     Measure("extra epochs", "extra_epochs", clock("extra_epochs"), whole, exact=True),
     Measure("images/s per lane", "images_per_s", clock("images_per_s"), whole),
     Measure("lanes", "lanes", clock("lanes"), whole, exact=True),
@@ -90,54 +116,42 @@ def quality_table(protocol: Protocol) -> Table:
     return long_table(protocol, "quality", "Last epoch, best epoch, agreement, calibration", caption, QUALITY)
 
 
-def cost_table(protocol: Protocol) -> Table:
-    """Parameters, compute and time."""
+def size_table(protocol: Protocol) -> Table:
+    """Parameters and compute."""
     caption = (
         "Parameters: of the network as deployed, what the method added included. Auxiliary: trained and thrown away. "
-        "Buffers: frozen numbers of the method. MACs: multiply-accumulates of convolutions and linear layers, deployed "
-        "network, one image. Compression: teacher’s parameters over the student’s. Extra epochs: beyond the recipe’s. "
-        "Images per second and training seconds are as trained, with the lanes named in company on one device: they "
-        "are not the price of the method alone. Counts that differ between seeds are given as a range."
+        "Frozen state: numbers that a method keeps and does not train. MACs: multiply-accumulates of convolutions and "
+        "linear layers, deployed network, one image. Compression, MAC ratio: the teacher’s parameters, MACs over the "
+        "student’s. Training MACs: to learn from one image once, a backward pass counted as two forward ones, so three "
+        "times the student’s MACs and once the teacher’s; a method’s own arithmetic is not in them. Counts that differ "
+        "between seeds are given as a range."
     )
-    return long_table(protocol, "cost", "Accuracy, size, compute and time", caption, COST)
+    return long_table(protocol, "size", "Accuracy, size and compute", caption, SIZE)
 
 
-def long_table(protocol: Protocol, word: str, title: str, caption: str, measures: Sequence[Measure]) -> Table:
-    """A table with one row per pair and method that has a score."""
-    cells = [protocol.cells[row, pair] for pair in protocol.pairs for row in protocol.rows]
-    cells = [cell for cell in cells if cell.scored]
-    return Table(
-        name=f"{protocol.slug}-{word}",
-        title=f"{title} · {protocol.label}",
-        caption=f"{protocol.label}. {setting(protocol)} {caption}",
-        heads=("n", *(measure.head for measure in measures)),
-        lines=tuple(Line(cell.row.label, shown_all(cell, measures), cell.pair.label) for cell in cells),
-        tidy=pd.DataFrame([tidy_line(protocol, cell, measures) for cell in cells]),
+def cost_table(protocol: Protocol) -> Table:
+    """Time and memory: of a step measured alone, and as trained."""
+    where = next(iter(protocol.places), None)
+    caption = (
+        f"{told(protocol, where)} Step: the student’s forward and backward with the method, and the teacher’s forward. "
+        "It is the sum of the plain student’s step, the teacher’s forward and the method’s own time, which may come "
+        "out below 0 by noise; own share: of the other two. Peak memory: all tensors alive at once in a step, weights, "
+        "gradients, momentum and activations, in millions of bytes. Set-up: before the first step. Extra epochs: "
+        "beyond the recipe’s. Images per second and training seconds are as trained, with the lanes named in company "
+        f"on one device: they are not the price of the method alone. {NOTHING}: not measured, or there is no teacher."
     )
+    measures = [*(alone(measure, where) for measure in LONE), *TRAINED]
+    table = long_table(protocol, "cost", "Time and memory", caption, measures)
+    prices = [[entry.price(where) for entry in cell.scored] for cell in scored(protocol)]
+    names = [" ".join(sorted({price.name for price in found if price})) for found in prices]
+    return replace(table, tidy=table.tidy.assign(costs=names))
 
 
-def shown_all(cell: Cell, measures: Sequence[Measure]) -> tuple[Shown, ...]:
-    """n and each measure."""
-    records = " ".join(entry.name for entry in cell.scored)
-    old = sum(entry.stale for entry in cell.scored)
-    count = Shown(str(len(cell.scored)), f"{old} stale" if old else "", records=records)
-    return (count, *(shown(cell, measure) for measure in measures))
-
-
-def shown(cell: Cell, measure: Measure) -> Shown:
-    """The mean; for exact counts that differ, lowest to highest; how many runs have the number, if not all."""
-    values = [value for value in map(measure.read, cell.scored) if value is not None]
-    summary = summarise(values)
-    if summary is None:
-        return Shown(NOTHING)
-    text = measure.show(summary.mean)
-    if measure.exact and min(values) != max(values):
-        text = f"{measure.show(min(values))} to {measure.show(max(values))}"
-    return Shown(text, "" if summary.n == len(cell.scored) else f"n = {summary.n}")
-
-
-def tidy_line(protocol: Protocol, cell: Cell, measures: Sequence[Measure]) -> dict[str, object]:
-    """A cell as a line of CSV: means, fractions as fractions."""
-    means = {measure.column: cell.summary(measure.read) for measure in measures}
-    numbers = {name: summary and summary.mean for name, summary in means.items()}
-    return columns_of(protocol, cell) | numbers | {"records": " ".join(entry.name for entry in cell.scored)}
+def told(protocol: Protocol, where: Where | None) -> str:
+    """Where the steps were measured, and how."""
+    if where is None:
+        return "No step was measured alone."
+    device, precision = where
+    others = several(" in ".join(other) for other in protocol.places[1:])
+    also = f" The newest counts; there are older ones on {others}." if others else ""
+    return f"Each step measured alone, in milliseconds, on {device} in {precision}; the best of several rounds.{also}"

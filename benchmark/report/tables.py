@@ -1,14 +1,15 @@
-"""A table as a value, and its two texts: Markdown to read, CSV to compute with."""
+"""A table as a value, and its texts: Markdown to read, CSV to compute with, LaTeX to print."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import pandas as pd
 
 from benchmark.report.cells import Cell, Protocol
+from benchmark.report.latex import latex
 from benchmark.report.statistics import LEVEL
 
 
@@ -21,6 +22,7 @@ class Shown:
     bold: bool = False
     notes: tuple[int, ...] = ()  # numbers of notes below the table
     records: str = ""  # names of the records behind it
+    quoted: bool = False  # a number that others printed: in italics
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What page, Markdown and CSV are written from."""
+    """What page, Markdown, CSV and LaTeX are written from."""
 
     name: str  # of its files
     title: str
@@ -52,6 +54,15 @@ class Table:
     lines: tuple[Line, ...]
     tidy: pd.DataFrame  # one line per row and pair, numbers unrounded, records named
     notes: tuple[Note, ...] = ()
+    pick: tuple[str, tuple[str, ...]] = ("", ())  # the column by whose values readers pick lines; those in print
+
+    def in_print(self) -> Table:
+        """What paper has room for, of lines that a reader of the page picks from."""
+        column, values = self.pick
+        if not column:
+            return self
+        place = self.heads.index(column)
+        return replace(self, lines=tuple(line for line in self.lines if line.cells[place].text in values))
 
     @property
     def grouped(self) -> bool:
@@ -75,6 +86,10 @@ class Table:
         notes = [f"[{n.number}] {escaped(n.text)}" + f" `{n.command}`" * bool(n.command) for n in self.notes]
         return "\n\n".join([f"### {escaped(self.title)}", grid, escaped(self.caption), *notes]) + "\n"
 
+    def latex(self) -> str:
+        """A float for a paper."""
+        return latex(self)
+
     def csv(self) -> str:
         """The tidy table."""
         return self.tidy.to_csv(index=False, float_format="%.8g", lineterminator="\n")
@@ -82,7 +97,8 @@ class Table:
 
 def in_markdown(cell: Shown) -> str:
     """A cell of a Markdown table."""
-    text = f"**{escaped(cell.text)}**" if cell.bold else escaped(cell.text)
+    mark = "**" * cell.bold + "*" * cell.quoted
+    text = f"{mark}{escaped(cell.text)}{mark}"
     return text + f" ({escaped(cell.under)})" * bool(cell.under) + "".join(f" [{number}]" for number in cell.notes)
 
 

@@ -20,7 +20,7 @@ from benchmark.run import Run
 from benchmark.store import Store
 from methods.sp import likeness
 
-CLASSES, ALIKE, SHOWN = 10, 8, 50  # classes to draw; images of each in a matrix of likeness, in a map of points
+CLASSES, ALIKE, SHOWN = 10, 8, 20  # classes to draw; images of each in a matrix of likeness, in a map of points
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from benchmark import models, seeds
 from benchmark.run import Run
 from benchmark.theory import claims, price
 from benchmark.theory.gaze import Scene, Sight, look, untrained
+from benchmark.theory.layout import layouts
 from benchmark.theory.pairs import Pair
 
 KERNEL, PLANES, DRAWN, WIDE = 2_000, 8_192, 8, 64  # images, hashes, students in a map of points, its dimensions
@@ -59,6 +60,8 @@ def measure(pair: Pair, where: Scene) -> Study:
         if place < DRAWN:
             found.arrays[f"shown_{run.id}"] = points(s, where)
     found.verdicts = verdicts(pair.runs, bases)
+    shown = {name.removeprefix("shown_"): f for name, f in found.arrays.items() if name.startswith("shown_")}
+    found.arrays |= {f"place_{name}": place for name, place in layouts(shown).items()}
     found.arrays = {name: compact(value) for name, value in found.arrays.items()}
     return found
 

@@ -1,0 +1,179 @@
+"""All that is known of one run: every value and its origin, its record, what made it, its place in the tables."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmark.errors import BadInput
+from benchmark.report.accuracy import again
+from benchmark.report.cells import Cell, Protocol
+from benchmark.report.entries import FAILURES, Entry, gather
+from benchmark.report.protocols import protocols
+from benchmark.report.wording import NOTHING, flat
+from benchmark.store import Store
+
+METHODS = Path(__file__).parents[1] / "methods"
+UNKNOWN = "not recorded"
+MANY = 5  # ids that a message names
+
+Lines = list[tuple[str, ...]]
+
+
+def explain(run: str, results: Path) -> str:
+    """Everything about the run whose id begins so, as aligned text.  Raises BadInput if there is none, or several."""
+    store = Store(results)
+    entries, complaints = gather(store)
+    entry = found(run, {entry.run.id: entry for entry in entries}, results, complaints)
+    places = cells(entry, protocols(entries))
+    parts: dict[str, Lines] = {
+        f"run {entry.run.id}: {entry.run.label}": values(entry),
+        "record": outcome(entry, store),
+        "made by": making(entry),
+        "cell": [place(protocol, cell) for protocol, cell in places],
+        "do it again": [(command,) for command in commands(entry, [cell for _, cell in places], results)],
+    }
+    return "\n\n".join(f"{title}\n{aligned(lines)}" for title, lines in parts.items() if lines)
+
+
+def aligned(lines: Lines) -> str:
+    """Rows in columns, a little to the right."""
+    table = tabulate(lines, tablefmt="plain", disable_numparse=True)
+    return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
+
+
+def found(run: str, entries: dict[str, Entry], results: Path, complaints: list[str]) -> Entry:
+    """The one entry that is meant by an id, by its beginning, or by the name of a record.  Raises BadInput."""
+    if not entries:
+        raise BadInput(f"{results} holds no records of runs; name the folder of results with --results")
+    begin = run.strip().lower().partition("-")[0]
+    ids = [id for id in entries if begin and id.startswith(begin)]
+    if len(ids) == 1:
+        return entries[ids[0]]
+    if ids:
+        raise BadInput(
+            f"{len(ids)} runs in {results} begin with {begin!r}: {named(ids, entries)}; write more of the id"
+        )
+    odd = next((complaint for complaint in complaints if begin and f"record {begin}" in complaint), "")
+    if odd:
+        raise BadInput(odd)
+    near = difflib.get_close_matches(begin, entries, MANY, 0.4) or sorted(entries)
+    raise BadInput(f"no run in {results} begins with {run!r}; there are {named(near, entries)}")
+
+
+def named(ids: list[str], entries: dict[str, Entry]) -> str:
+    """Some ids with what they are."""
+    told = [f"{id} ({entries[id].run.label})" for id in ids[:MANY]]
+    return ", ".join(told) + f" and {len(ids) - MANY} more" * (len(ids) > MANY)
+
+
+# ---- what was to be done
+def values(entry: Entry) -> Lines:
+    """Every resolved value with its origin."""
+    origin = entry.made("origin")
+    known = origin if isinstance(origin, dict) else {}
+    return [(path, value, come_from(path, known)) for path, value in resolved(entry).items()]
+
+
+def resolved(entry: Entry) -> dict[str, str]:
+    """path -> value in words, fields with their defaults too, which a record's text may leave out."""
+    run, recipe = entry.run, entry.run.recipe
+    teacher = f"{run.teacher.id} ({run.teacher.student})" if run.teacher else "none"
+    parts: Any = "found, not trained"
+    if recipe:
+        parts = dict(recipe) | {"schedule": recipe.schedule.model_dump(mode="json")}
+    own = {"dataset": run.dataset, "student": run.student, "method": run.method, "knobs": run.knobs}
+    return flat(own | {"teacher": teacher, "recipe": parts, "seed": run.seed, "judge": run.judge})
+
+
+def come_from(path: str, origin: dict[str, str]) -> str:
+    """The origin of a value, or of what it is a part of."""
+    while path and path not in origin:
+        path = path.rpartition(".")[0]
+    return str(origin.get(path, UNKNOWN))
+
+
+# ---- what came of it
+def outcome(entry: Entry, store: Store) -> Lines:
+    """Status, scores, attempts, and the files that stand beside the record."""
+    id = entry.run.id
+    scores = [(word, dash(value)) for word, value in flat(entry.record.score or {}).items()]
+    places = {"weights": store.weights(id), "teacher's record": store.root / "teachers" / f"{id}.json"}
+    places |= {word: store.root / word / f"{id}.npz" for word in ("predictions", "logits")}
+    files = [(word, str(path)) for word, path in places.items() if path and path.is_file()]
+    why = f": {entry.message}" if entry.state in FAILURES else ""
+    return [("status", entry.state + why), *scores, *attempts(entry, store), *files]
+
+
+def attempts(entry: Entry, store: Store) -> Lines:
+    """Every record of the run, those of costs too."""
+    lines: Lines = []
+    for record in (record for record in store.records() if record.id == entry.run.id):
+        run = record.kind == "run"
+        path = store.root / "records" / (f"{record.name}.json" if run else f"{record.name}-{record.kind}.json")
+        if path.is_file():
+            counts = ", the one that counts" * (run and record.attempt == entry.record.attempt)
+            lines.append((f"{'attempt' if run else record.kind} {record.attempt}", f"{path} ({record.status}{counts})"))
+    return lines
+
+
+def dash(value: str) -> str:
+    """A value in words; what is not there as in the tables."""
+    return NOTHING if value == "null" else value
+
+
+def making(entry: Entry) -> Lines:
+    """Code, versions, device and data."""
+    facts = flat({word: value for word, value in entry.record.made.items() if word != "origin"})
+    lines = {word: (word, dash(value)) for word, value in sorted(facts.items())}
+    now = source(entry.run.method)
+    if now and "source" in facts:
+        same = "as it is now" if now == facts["source"] else f"is {now} now"
+        lines["source"] = ("source", f"{facts['source']} (the method's file {same})")
+    return list(lines.values())
+
+
+def source(method: str) -> str:
+    """The digest of a method's files as they are now, as methods/registry.py takes it; "" for what lies elsewhere."""
+    texts = []
+    for part in method.split("+"):
+        path = METHODS / f"{part}.py"
+        text = path.read_bytes() if part.isidentifier() and path.is_file() else b""
+        if f'@register("{part}")'.encode() not in text:
+            return ""
+        texts.append(text)
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+
+
+# ---- where it stands
+def cells(entry: Entry, protocols: list[Protocol]) -> list[tuple[Protocol, Cell]]:
+    """Every cell that the run belongs to."""
+    known = [(protocol, cell) for protocol in protocols for cell in protocol.cells.values()]
+    return [(protocol, cell) for protocol, cell in known if any(own.run.id == entry.run.id for own in cell.entries)]
+
+
+def place(protocol: Protocol, cell: Cell) -> tuple[str, ...]:
+    """Table, pair and method, and why its score is not in there."""
+    return protocol.label, cell.pair.label, cell.row.label, *([f"left out: {cell.refusal}"] if cell.refusal else [])
+
+
+def commands(entry: Entry, cells: Iterable[Cell], results: Path) -> list[str]:
+    """What to type to do it again."""
+    if entry.run.recipe is None:
+        words = [str(entry.made("file") or "FILE"), "--model", entry.run.student, "--dataset", entry.run.dataset]
+        return [shlex.join(["python", "-m", "benchmark", "import-weights", *words])]
+    plugins = [word for plugin in entry.made("plugins") or () for word in ("--plugin", plugin)]
+    elsewhere = [] if results == Path("results") else ["--results", str(results)]
+    found = []
+    for cell in cells:
+        words = [*elsewhere, *["--again"] * (entry.state != "failed")]
+        if cell.row.kind == "teacher" and entry.state == "done":
+            words = ["--results", "ELSEWHERE"]  # where it is, it is kept
+        found.append(" ".join(filter(None, [again(cell, [entry]), shlex.join([*plugins, *words])])))
+    return list(dict.fromkeys(found))
