@@ -185,7 +185,7 @@ def lp_in_loops(f_s, f_t, k, gamma):
         for d, j in near[i]:
             gaps = [a - b for a, b in zip(f_s[i], f_s[j], strict=True)]
             total = total + Counted(math.exp(-float(d) / width)) * sum(gap * gap for gap in gaps)
-    return gamma * float(total) / (2 * m * k)
+    return gamma * float(total) / width / (2 * m * k)
 
 
 def test_lps_multiplications_are_those_that_a_loop_counts():

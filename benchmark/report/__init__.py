@@ -61,7 +61,8 @@ def build(
     styles = styles_of(found)
     sections = [section(protocol, styles, answers, baseline or BASELINE) for protocol in found]
     claims, unread = theory_sections(store)
-    extras = [Extra(title, slug(title), CLAIMS, tables, pictures) for title, tables, pictures in claims]
+    named = [(f"Claims · {title}", tables, pictures) for title, tables, pictures in claims]
+    extras = [Extra(title, slug(title), CLAIMS, tables, pictures) for title, tables, pictures in named]
     files = written([*sections, *extras], formats)
     if "html" in formats:
         quoted = [quote for protocol in found for quote in beside(protocol)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from benchmark.report.entries import Entry, Where
@@ -72,7 +73,7 @@ class Cell:
         return summarise(value for value in map(read, self.scored) if value is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is derived is kept
 class Protocol:
     """One table's worth of runs."""
 
@@ -89,13 +90,13 @@ class Protocol:
         """On which images the scores were read."""
         return JUDGES.get(dict(self.terms)["judge"], dict(self.terms)["judge"])
 
-    @property
+    @cached_property
     def entries(self) -> list[Entry]:
         """Every run of the protocol once."""
         found = {entry.run.id: entry for cell in self.cells.values() for entry in cell.entries}
         return [found[id] for id in sorted(found)]
 
-    @property
+    @cached_property
     def places(self) -> tuple[Where, ...]:
         """Where steps like those of its runs were measured alone; first the place of the newest measurement."""
         prices = {price.name: price for entry in self.entries for price in entry.prices}
