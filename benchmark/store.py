@@ -135,6 +135,22 @@ class Store:
         """Where a run under way is kept."""
         return self._folder("flight") / f"{id}.pt"
 
+    # ---- a sweep under way
+    def keep_plan(self, runs: list[dict[str, Any]]) -> None:
+        """Say which runs a sweep is at: the report shows those that have no record yet.  None at all: it is done."""
+        path = self._folder("flight") / "plan.json"
+        if runs:
+            put(path, json.dumps(runs).encode())
+        else:
+            path.unlink(missing_ok=True)
+
+    def planned(self) -> list[dict[str, Any]]:
+        """The runs that a sweep is at, or was when it was stopped."""
+        try:
+            return json.loads((self.root / "flight" / "plan.json").read_text())
+        except (OSError, ValueError):
+            return []
+
     def _folder(self, name: str) -> Path:
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)

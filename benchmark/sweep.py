@@ -86,6 +86,7 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
     machine(ask.device)  # a device that is not there is said before anything is done
     for name in sorted({run.dataset for run in found.missing}):
         datasets.load(name, ask.data, ask.download)
+    store.keep_plan([run.model_dump(mode="json") for run in found.runs] if found.missing else [])
     note_unfit(found, store, ask)
     for wave in found.waves:
         ready = [cohort for cohort in wave if has_teacher(cohort, store)]
@@ -94,6 +95,7 @@ def run(runs: Sequence[Run], ask: Ask) -> list[str]:
         for cohort, fault in zip(ready, dispatch(fly, jobs, ask.executor, devices(ask)), strict=True):
             if fault:
                 note_failed(cohort, fault, before, store, ask)
+    store.keep_plan([])
     return failures(found, store)
 
 

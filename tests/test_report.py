@@ -558,3 +558,14 @@ def test_report_never_imports_torch():
     code = "import sys, benchmark.report; print([name for name in sys.modules if name.split('.')[0] == 'torch'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_sweep_under_way_shows_what_it_has_not_run_and_how_to_go_on(tmp_path):
+    kd, sp = a_run("kd"), a_run("sp")
+    store = a_store(tmp_path / "results", [a_record(kd.teacher), a_record(kd)])
+    store.keep_plan([run.model_dump(mode="json") for run in (kd, sp)])
+    text = markdown_of(build(store, tmp_path / "out").parent)
+    assert "| sp " in text and "not run [1]" in text
+    assert "1 run of this table planned and not run yet. Go on: `python -m benchmark run quick`" in text
+    store.keep_plan([])
+    assert "not run" not in markdown_of(build(store, tmp_path / "out").parent, "accuracy")

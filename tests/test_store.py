@@ -302,3 +302,12 @@ def test_weights_of_another_network_are_refused(net, tmp_path, network, classes)
     path.write_bytes(weights.pack(net))
     with pytest.raises(BadInput, match=f"does not hold a {network} of {classes} classes"):
         weights.unpack(path, network, classes)
+
+
+def test_a_plan_is_kept_while_a_sweep_is_under_way(tmp_path):
+    store = Store(tmp_path)
+    assert store.planned() == []
+    store.keep_plan([{"dataset": "digits"}])
+    assert Store(tmp_path).planned() == [{"dataset": "digits"}]
+    store.keep_plan([])
+    assert store.planned() == []

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from benchmark.errors import BadInput
 from benchmark.report.accuracy import accuracy_table
 from benchmark.report.answers import Answers
@@ -47,13 +49,14 @@ def build(
 ) -> Path:
     """Write the report of a store's records; cells of the plan that have none say so.  Returns the page's path.
 
+    plan: by default that of a sweep under way.
     formats: what to write, others are left as they are; baseline: the method that tables and pictures compare with.
     Raises BadInput for a format or a method that is not there.
     """
     odd = [word for word in formats if word not in FORMATS]
     if odd:
         raise BadInput(f"--format: there is no {odd[0]!r}; there are {', '.join(FORMATS)}")
-    entries, complaints = gather(store, plan)
+    entries, complaints = gather(store, plan or planned(store))
     found, answers = protocols(entries), Answers(store)
     known = {word for protocol in found for row in protocol.rows for word in (row.method, row.label) if word}
     if baseline and baseline not in known:
@@ -71,6 +74,14 @@ def build(
         files["index.html"] = render(sections, entries, complaints, extras, [summary(quoted)], texts).encode()
     publish(Path(out), files, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
+
+
+def planned(store: Store) -> list[Run]:
+    """The runs of a sweep under way; none if what was kept of it cannot be read."""
+    try:
+        return [Run.model_validate(run) for run in store.planned()]
+    except ValidationError:
+        return []
 
 
 def section(protocol: Protocol, styles: dict, answers: Answers, baseline: str) -> Section:

@@ -11,7 +11,7 @@ from benchmark.report.comparisons import by_seed, rivals, told_apart
 from benchmark.report.entries import FAILURES, Entry
 from benchmark.report.statistics import leaders
 from benchmark.report.tables import Line, Note, Shown, Table, columns_of, percent_level, setting, sizes_of
-from benchmark.report.wording import command, percent, several
+from benchmark.report.wording import command, percent, several, some
 
 MESSAGE = 160  # letters of an error that a note quotes; the list of failures has all of it
 
@@ -31,7 +31,7 @@ def accuracy_table(protocol: Protocol) -> Table:
         heads=tuple(pair.label for pair in protocol.pairs),
         lines=lines,
         tidy=tidy,
-        notes=tuple(note for group in notes.values() for note in group),
+        notes=tuple(dict.fromkeys(note for group in notes.values() for note in group)),
     )
 
 
@@ -84,7 +84,17 @@ def collect_notes(protocol: Protocol) -> dict[tuple[Row, Pair], list[Note]]:
                 short = message if len(message) <= MESSAGE else message[: MESSAGE - 1] + "…"
                 text = f"{row.label}, {pair.label}, seed {seeds}: {state} ({short}). Run it again:"
                 found[row, pair].append(Note(count, text, again(cell, entries)))
+    holes = {place: cell for place, cell in protocol.cells.items() if any(e.record is None for e in cell.entries)}
+    for place in holes:
+        found[place].append(to_do(protocol, list(holes.values()), count + 1))
     return found
+
+
+def to_do(protocol: Protocol, cells: list[Cell], number: int) -> Note:
+    """What is planned and has no record yet, and the command that goes on with it."""
+    count = len({entry.run.id for cell in cells for entry in cell.entries if entry.record is None})
+    suite = next((str(entry.made("suite")) for entry in protocol.entries if entry.made("suite")), "SUITE")
+    return Note(number, f"{some(count, 'run')} of this table planned and not run yet. Go on:", command(suite, ""))
 
 
 def reasons(cell: Cell) -> dict[tuple[str, str], list[Entry]]:
