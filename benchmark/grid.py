@@ -39,6 +39,11 @@ def vet(runs: Iterable[Run], facts: Mapping[str, Facts]) -> dict[str, str]:
         own = models.shape(run.student, classes, size)
         if run.recipe is None:
             continue
+        if run.recipe.pad == "reflect" and run.recipe.crop >= min(size):
+            raise BadInput(
+                f"{run.dataset} has images of {size[0]} x {size[1]} pixels: they cannot be mirrored outwards by "
+                f"{run.recipe.crop}; choose a smaller crop, or pad: zero"
+            )
         other = models.shape(run.teacher.student, classes, size) if run.teacher else own
         try:
             with torch.device("meta"):

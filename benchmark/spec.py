@@ -158,8 +158,11 @@ def resolve(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     resolved = {}
     for knob, spec in known.items():
         adapter = TypeAdapter(spec.kind, config=ConfigDict(allow_inf_nan=False))
+        given = values.get(knob, spec.default)
+        if isinstance(given, bool) and spec.kind in (int, float):
+            raise BadInput(f"knob {knob!r} of method {method!r}: a number is asked for, not {given}")
         try:
-            value = adapter.validate_python(values.get(knob, spec.default))
+            value = adapter.validate_python(given)
         except ValidationError as fault:
             raise BadInput(f"knob {knob!r} of method {method!r}: {sentence(fault)}") from fault
         resolved[knob] = adapter.dump_python(value, mode="json")

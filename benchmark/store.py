@@ -4,6 +4,7 @@ results/records/<id>-<attempt>.json   one attempt at one run, or a cost; committ
         teachers/<id>.safetensors     weights of small teachers in half precision, <id>.json beside them; committed
         predictions/<id>.npz          `top1`, the top class of each judged image, and whether it is `right`; committed
         features/                     what `theory` measured, with small arrays for the report's pictures; committed
+        speed/<machine>.json          how fast a machine was beside its targets; committed
         weights/ logits/ flight/      of every run, of every run, of runs under way; ignored by git
 """
 

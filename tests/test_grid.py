@@ -251,3 +251,9 @@ def test_vetting_costs_no_memory_however_large_a_method_is(shelf):
             self.register_buffer("bank", torch.zeros(1_000_000, 1_000_000))
 
     assert vet([a_run("giant")], FACTS) == {}
+
+
+def test_images_too_small_to_be_mirrored_outwards_are_refused_before_anything_is_trained():
+    recipe = RECIPE.model_copy(update={"pad": "reflect", "crop": 32})
+    with pytest.raises(BadInput, match=r"32 x 32 pixels.*mirrored outwards by 32"):
+        vet([a_run(recipe=recipe)], FACTS)

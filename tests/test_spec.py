@@ -389,6 +389,7 @@ def test_an_unknown_suite_is_refused_with_what_there_is(name, hint):
         ({"knobs": ("kd.alfa=1",)}, ["'alfa'", "did you mean 'alpha'"]),
         ({"knobs": ("kd.alpha=x",)}, ["'alpha'", "'kd'", "number"]),
         ({"knobs": ("kd.alpha=",)}, ["'alpha'", "'kd'", "number"]),
+        ({"knobs": ("kd.alpha=yes",)}, ["'alpha'", "'kd'", "number", "not True"]),
         ({"knobs": ("kd.alpha=.nan",)}, ["alpha"]),
         ({"knobs": ("kd.alpha=[",)}, ["kd.alpha=["]),
         ({"knobs": ("kdd.alpha=1",)}, ["'kdd'", "did you mean 'kd'"]),

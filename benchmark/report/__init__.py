@@ -24,6 +24,7 @@ from benchmark.report.page import Extra, Section, render
 from benchmark.report.protocols import protocols
 from benchmark.report.published import beside
 from benchmark.report.reproduced import reproduced_table, summary
+from benchmark.report.speeds import speed_tables
 from benchmark.report.tables import Table
 from benchmark.report.theory import theory_sections
 from benchmark.report.wording import slug
@@ -63,17 +64,26 @@ def build(
         raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(known)) or 'none'}")
     styles = styles_of(found)
     sections = [section(protocol, styles, answers, baseline or BASELINE) for protocol in found]
-    claims, unread = theory_sections(store)
-    named = [(f"Claims · {title}", tables, pictures) for title, tables, pictures in claims]
-    extras = [Extra(title, slug(title), CLAIMS, tables, pictures) for title, tables, pictures in named]
+    extras, unread = others(store)
     files = written([*sections, *extras], formats)
     if "html" in formats:
-        quoted = [quote for protocol in found for quote in beside(protocol)]
+        quoted = [quote for part in sections for quote in part.quoted]
         texts = [(name, suffix) for suffix, (name, _) in TEXTS.items() if suffix in formats]
         complaints = [*complaints, *answers.complaints, *unread]
         files["index.html"] = render(sections, entries, complaints, extras, [summary(quoted)], texts).encode()
     publish(Path(out), files, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
+
+
+def others(store: Store) -> tuple[list[Extra], list[str]]:
+    """The sections that are no protocol's, the papers' claims and the speed of machines; and complaints."""
+    claims, unread = theory_sections(store)
+    named = [(f"Claims · {title}", tables, pictures) for title, tables, pictures in claims]
+    found = [Extra(title, slug(title), CLAIMS, tables, pictures) for title, tables, pictures in named]
+    tables, unclear = speed_tables(store)
+    if tables:
+        found.append(Extra("Speed", "speed", "How fast this suite trains, beside what it asks of itself.", tables))
+    return found, [*unread, *unclear]
 
 
 def planned(store: Store) -> list[Run]:
@@ -86,16 +96,17 @@ def planned(store: Store) -> list[Run]:
 
 def section(protocol: Protocol, styles: dict, answers: Answers, baseline: str) -> Section:
     """A protocol with the tables that have lines and the pictures that have numbers."""
-    pairs = compare(protocol, answers.right)
+    pairs, quoted = compare(protocol, answers.right), beside(protocol)
     tables = (
         accuracy_table(protocol),
         comparison_table(protocol, pairs, baseline),
-        reproduced_table(protocol, beside(protocol)),
+        reproduced_table(protocol, quoted),
         quality_table(protocol),
         size_table(protocol),
         cost_table(protocol),
     )
-    return Section(protocol, tuple(t for t in tables if t.lines), tuple(drawings(protocol, styles, baseline)))
+    shown = tuple(table for table in tables if table.lines)
+    return Section(protocol, shown, tuple(drawings(protocol, styles, baseline)), tuple(quoted))
 
 
 def written(parts: Iterable[Section | Extra], formats: Collection[str]) -> dict[str, bytes]:

@@ -71,7 +71,7 @@ def columns(count: int) -> list[range]:
 def block(table: Table, part: range) -> list[str]:
     """Some of the columns: heads and rows, those of a pair under its name."""
     width = 1 + len(columns(len(table.heads))[0])
-    found = [" & ".join(["method", *(text(table.heads[index]) for index in part)]) + r" \\"]
+    found = [" & ".join([text(table.head), *(text(table.heads[index]) for index in part)]) + r" \\"]
     for group, lines in table.groups:
         found.append(r"\midrule")
         if group:

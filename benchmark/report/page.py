@@ -18,6 +18,7 @@ from benchmark.report.cells import Protocol
 from benchmark.report.drawing import Drawing
 from benchmark.report.entries import Entry
 from benchmark.report.notes import MethodNote, conditions, failures, method_notes, provenance
+from benchmark.report.published import Beside
 from benchmark.report.runs import block
 from benchmark.report.tables import Line, Shown, Table
 from benchmark.report.wording import NOTHING, slug, unlike
@@ -37,6 +38,7 @@ class Section:
     protocol: Protocol
     tables: tuple[Table, ...]
     drawings: tuple[Drawing, ...]
+    quoted: tuple[Beside, ...] = ()  # what others printed for its cells
 
     @property
     def conditions(self) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmark.report.cells import Cell, Pair, Protocol, Terms
 from benchmark.report.statistics import Summary
 from benchmark.report.wording import flat, some
+from benchmark.run import Recipe
 from benchmark.suite import make_recipe
 
 FILE = Path(__file__).with_name("published.csv")
@@ -164,7 +165,7 @@ def teachers(protocol: Protocol, pair: Pair, name: str) -> list[str]:
 
 def unlike(terms: Terms, rate: float | None, network: str, name: str) -> list[str]:
     """Where terms and learning rate are not those of the recipe `name`: "12 epochs, not 240"."""
-    recipe = make_recipe(name)
+    recipe = recipe_of(name)
     asked = ALWAYS | flat(recipe.model_dump(mode="json", exclude={"lr", "precision"}))
     own = ALWAYS | {word: value for word, value in terms if word not in INDIFFERENT}
     odd = [word for word in asked | own if own.get(word) != asked.get(word)]
@@ -180,6 +181,12 @@ def unlike(terms: Terms, rate: float | None, network: str, name: str) -> list[st
         else f"{word} {ours}, not {theirs}"
         for word, (ours, theirs) in values.items()
     ]
+
+
+@cache
+def recipe_of(protocol: str) -> Recipe:
+    """The recipe that a protocol's name means."""
+    return make_recipe(protocol)
 
 
 def parts(name: str) -> frozenset[str]:

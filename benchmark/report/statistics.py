@@ -87,7 +87,13 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired | None:
 def sign_flip(values: Sequence[float]) -> float:
     """The share of all 2^n choices of signs whose sum is as far from 0 as the one seen; never below 2^(1−n)."""
     whole = np.rint(FINE * np.asarray(values))  # whole numbers: sums that are equal come out equal
-    return float(permutation_test((whole,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue)
+    return flipped(tuple(whole if whole.sum() >= 0 else -whole))
+
+
+@cache
+def flipped(whole: tuple[float, ...]) -> float:
+    """The exact p of differences; a row held against another has that of the other held against it."""
+    return float(permutation_test((np.array(whole),), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -55,6 +55,7 @@ class Table:
     tidy: pd.DataFrame  # one line per row and pair, numbers unrounded, records named
     notes: tuple[Note, ...] = ()
     pick: tuple[str, tuple[str, ...]] = ("", ())  # the column by whose values readers pick lines; those in print
+    head: str = "method"  # of the labels
 
     def in_print(self) -> Table:
         """What paper has room for, of lines that a reader of the page picks from."""
@@ -75,7 +76,7 @@ class Table:
 
     def markdown(self) -> str:
         """Title, table, caption and notes."""
-        heads = ["pair"] * self.grouped + ["method", *self.heads]
+        heads = ["pair"] * self.grouped + [self.head, *self.heads]
         rows = [
             [escaped(line.group)] * self.grouped + [escaped(line.label)] + [in_markdown(cell) for cell in line.cells]
             for line in self.lines
