@@ -11,10 +11,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark import models
 from methods.contract import Method
 
+SHORTCUTS = ("shortcut", "downsample")  # ours, torchvision's
+
 
 def parameters(module: nn.Module) -> int:
     """How many numbers of a module are trained."""
     return sum(p.numel() for p in module.parameters())
+
+
+def layers(net: nn.Module) -> int:
+    """How many layers with weights follow one another, as papers count depth: shortcuts beside them left out."""
+    kinds = (nn.Conv2d, nn.Linear)
+    found = (name for name, module in net.named_modules() if isinstance(module, kinds))
+    return sum(not any(word in name for word in SHORTCUTS) for name in found)
 
 
 def macs(net: nn.Module, height: int = 32, width: int = 32) -> int:
@@ -35,7 +44,9 @@ def sizes(student: nn.Module, name: str, method: Method, teacher: nn.Module | No
         "added": parameters(student) - plain,
         "auxiliary": parameters(method),
         "buffers": sum(b.numel() for b in method.buffers()),
+        "layers": layers(student),
         "macs": macs(student, *image),
         "teacher": parameters(teacher) if teacher else None,
+        "teacher_layers": layers(teacher) if teacher else None,
         "teacher_macs": macs(teacher, *image) if teacher else None,
     }

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmark import size
 from benchmark.accelerate import Machine, same
 from benchmark.errors import BadInput
 from benchmark.models import build, fitnet, names, shape
@@ -232,3 +233,11 @@ def test_only_the_teacher_drops_units_and_only_while_it_is_trained():
     assert not any(kinds.values())
     net, x = drawn("maxout").eval(), images()
     assert torch.equal(net(x).logits, net(x).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [("fitnet1", 11), ("fitnet2", 11), ("fitnet3", 13), ("fitnet4", 19), ("resnet20", 20), ("resnet110", 110)],
+)
+def test_layers_are_counted_as_papers_count_depth(name, depth):
+    assert size.layers(build(name, 10)) == depth

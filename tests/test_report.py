@@ -275,7 +275,7 @@ def test_a_teacher_judged_on_other_images_lends_no_number(tmp_path):
 def test_a_data_set_of_ones_own_shows_in_every_title(report):
     folder, _ = report
     titles = [line for line in markdown_of(folder, "judged-on-holdout").splitlines() if line.startswith("### ")]
-    assert len(titles) == 5 and all("folder:cifar10" in title for title in titles)
+    assert len(titles) == 6 and all("folder:cifar10" in title for title in titles)
 
 
 def test_protocols_that_would_share_a_label_say_what_differs(tmp_path):
@@ -569,3 +569,14 @@ def test_a_sweep_under_way_shows_what_it_has_not_run_and_how_to_go_on(tmp_path):
     assert "1 run of this table planned and not run yet. Go on: `python -m benchmark run quick`" in text
     store.keep_plan([])
     assert "not run" not in markdown_of(build(store, tmp_path / "out").parent, "accuracy")
+
+
+def test_networks_stand_line_by_line_with_depth_size_and_what_each_method_makes_of_them(tmp_path):
+    kd, plain = a_run("kd"), a_run("ce", teacher=None)
+    sizes = {"student": 300, "added": 20, "macs": 1_000, "layers": 20, "teacher": 840, "teacher_macs": 3_000}
+    records = [a_record(kd, 0.7, size=sizes), a_record(plain, 0.6, size={"student": 280, "macs": 1_000})]
+    text = markdown_of(build(a_store(tmp_path / "results", records), tmp_path / "out").parent, "networks")
+    line = next(line for line in text.splitlines() if line.startswith("| resnet56-resnet20"))
+    values = [word.strip() for word in line.strip("|").split("|")]
+    assert values[1:6] == ["20", "280", "1 k", "3.00 ×", "3.00 ×"]
+    assert values[6:] == ["–", "60.00", "70.00"]

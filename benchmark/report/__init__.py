@@ -19,6 +19,7 @@ from benchmark.report.drawing import Drawing, styles_of
 from benchmark.report.entries import gather
 from benchmark.report.figures import drawings
 from benchmark.report.folder import publish
+from benchmark.report.layouts import networks_table
 from benchmark.report.measures import cost_table, quality_table, size_table
 from benchmark.report.page import Extra, Section, render
 from benchmark.report.protocols import protocols
@@ -102,6 +103,7 @@ def section(protocol: Protocol, styles: dict, answers: Answers, baseline: str) -
         comparison_table(protocol, pairs, baseline),
         reproduced_table(protocol, quoted),
         quality_table(protocol),
+        networks_table(protocol),
         size_table(protocol),
         cost_table(protocol),
     )
