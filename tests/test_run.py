@@ -148,6 +148,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
         [sys.executable, "-m", "benchmark", *map(str, words)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who tests in the background ignores it
     )  # fmt: skip
     process.stdout.readline()
     time.sleep(0.2)
