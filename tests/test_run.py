@@ -144,12 +144,13 @@ def test_imported_weights_are_measured_kept_and_learnt_from(run_cli, run, tmp_pa
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
     words = ["run", "digits", "--seeds", "0", "-m", "ce", "--results", tmp_path / "results", "--reports", tmp_path]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmark", *map(str, words)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who tests in the background ignores it
     )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
     process.stdout.readline()
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
