@@ -19,9 +19,11 @@ def describe(plan: Plan, ask: Ask) -> str:
     latest = store.latest()
     there = len(plan.runs) - len(missing) - len(plan.unfit)
     lines = [f"{len(plan.runs)} runs: {there} there, {len(missing)} to do, {len(plan.unfit)} unfit"]
+    several = len({run.dataset for run in plan.runs}) > 1
     for number, wave in enumerate(plan.waves, 1):
         for cohort in wave:
-            lines.append(f"  wave {number}: {', '.join(run.label for run in cohort)}")
+            where = f" on {cohort[0].dataset}" if several else ""
+            lines.append(f"  wave {number}{where}: {', '.join(run.label for run in cohort)}")
     lines += [f"  unfit: {run.label}: {plan.unfit[run.id]}" for run in plan.runs if run.id in plan.unfit]
     if missing:
         lines.append(time_needed(plan, list(latest.values()), device_name(machine(ask.device).device)))

@@ -103,7 +103,9 @@ def kernel(found: Finding) -> Table:
             tidy.append(found.facts(one["id"]) | {"features": place} | own)
         lines.append(Line(found.labels[one["id"]], tuple(cells), "measured here"))
     for name, values in QUOTED.items():
-        before, after = (Shown(NOTHING if value is None else f"{value:.2f}", "quoted") for value in values)
+        before, after = (
+            Shown(NOTHING) if value is None else Shown(f"{value:.2f}", "quoted", quoted=True) for value in values
+        )
         empty = Shown(NOTHING)
         lines.append(Line(name, (before, empty, after, empty), "quoted from arXiv:2009.14416, Fig. 3, not measured"))
         tidy.append({"run": f"quoted: {name}", "features": "embedding", "raw": values[0]})
