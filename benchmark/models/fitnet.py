@@ -17,11 +17,11 @@ N images · C, H, W of a feature map · d input's channels · k kernel · p padd
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.models.net import Net, small_head
+from methods.blocks import Larger
 
 UNITS = 500  # of the hidden layer that the classifier reads
 CALM = 0.5  # s of the teacher
@@ -32,23 +32,6 @@ FITNETS: dict[int, Blocks] = {  # channels of each layer, block by block
     3: ((32, 48, 64, 64), (80, 80, 80, 80), (128, 128, 128)),
     4: ((32, 32, 32, 48, 48), (80, 80, 80, 80, 80, 80), (128, 128, 128, 128, 128, 128)),
 }
-
-
-class Larger(torch.autograd.Function):
-    """The larger of two halves, exactly; torch's own maximum takes three times as long backward."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        """(N, 2·C, H, W) -> (N, C, H, W)."""
-        first, second = x.chunk(2, 1)  # (N, C, H, W) each
-        ctx.save_for_backward(first >= second)
-        return torch.maximum(first, second)
-
-    @staticmethod
-    def backward(ctx, dy: Tensor) -> Tensor:
-        """To the half that was taken; to the first where both are equal."""
-        first = dy * ctx.saved_tensors[0]  # (N, C, H, W)
-        return torch.cat([first, dy - first], 1)  # (N, 2·C, H, W)
 
 
 class Maxout(nn.Module):
