@@ -7,7 +7,6 @@ of them alike.  The best round counts; all are kept.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import tempfile
 import time
@@ -32,7 +31,6 @@ from methods.contract import Batch, Unfit
 if TYPE_CHECKING:
     from benchmark.sweep import Ask
 
-INDIFFERENT = {"epochs", "lr", "schedule", "crop", "pad", "flip"}  # of a recipe: a step costs the same
 TEACHER = "teacher"
 STEPS = {"cpu": 2, "cuda": 10}  # timed in each round: many short rounds where others use the processor too
 
@@ -89,7 +87,7 @@ def wanting(runs: Sequence[Run], store: Store, device: str) -> list[Run]:
 
     def price(run: Run) -> tuple:
         here = accelerate.machine(device, run.recipe.precision)
-        return (*likeness(run), made.device_name(here.device), here.precision, registry.digest(run.method))
+        return (*run.price_key, made.device_name(here.device), here.precision, registry.digest(run.method))
 
     unfit = {id for id, record in store.latest().items() if record.status == "unfit"}
     known = set()
@@ -97,30 +95,19 @@ def wanting(runs: Sequence[Run], store: Store, device: str) -> list[Run]:
         if record.kind == "cost":
             with contextlib.suppress(ValidationError):  # the report complains about it
                 by = (record.made.get(word) for word in ("device", "precision", "source"))
-                known.add((*likeness(Run.model_validate(record.run)), *by))
+                known.add((*Run.model_validate(record.run).price_key, *by))
     found: dict[tuple, Run] = {}
     for run in sorted((run for run in runs if run.recipe and run.id not in unfit), key=lambda run: run.seed):
         found.setdefault(price(run), run)
     return [run for key, run in found.items() if key not in known]
 
 
-def likeness(run: Run) -> tuple:
-    """What runs have in common whose steps cost the same; the report goes by it too."""
-    taught, knobs = run.teacher.id if run.teacher else "", json.dumps(run.knobs, sort_keys=True)
-    return (*company(run), taught, run.method, knobs)
-
-
-def company(run: Run) -> tuple:
-    """What runs have in common that may be timed in turn."""
-    return (run.dataset, run.student, run.recipe.model_dump_json(exclude=INDIFFERENT))
-
-
 def pairs(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that are timed in turn; those without a teacher stand with the first pair of their student."""
     groups: dict[tuple, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.teacher is None):
-        host = next((key for key in groups if run.teacher is None and key[1] == company(run)), None)
-        groups.setdefault(host or (run.teacher and run.teacher.id, company(run)), []).append(run)
+        host = next((key for key in groups if run.teacher is None and key[1] == run.company), None)
+        groups.setdefault(host or (run.teacher and run.teacher.id, run.company), []).append(run)
     return list(groups.values())
 
 

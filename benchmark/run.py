@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+INDIFFERENT = {"epochs", "lr", "schedule", "crop", "pad", "flip"}  # of a recipe: a step costs the same
 Precision = Literal["auto", "fp32", "bf16"]
 Judge = Literal["test", "holdout"]
 
@@ -118,6 +119,18 @@ class Run(Frozen):
         """12 hex digits of sha256 over canonical JSON of everything above."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def company(self) -> tuple[str, str, str]:
+        """What runs have in common that may be timed in turn: data set, network, and of the recipe what costs time."""
+        recipe = self.recipe.model_dump_json(exclude=INDIFFERENT) if self.recipe else ""
+        return self.dataset, self.student, recipe
+
+    @property
+    def price_key(self) -> tuple[str, ...]:
+        """What runs have in common whose steps cost the same."""
+        taught = self.teacher.id if self.teacher else ""
+        return (*self.company, taught, self.method, json.dumps(self.knobs, sort_keys=True))
 
     @property
     def label(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from benchmark.run import Run
 from benchmark.store import Record, Store
 
 HUGE = 1e100  # its square is still finite
-INDIFFERENT = {"epochs", "lr", "schedule", "crop", "pad", "flip"}  # of a recipe: a step costs the same
 Where = tuple[str, str]  # device, precision
 FAILURES = ("diverged", "failed", "unfit")
 
@@ -143,15 +141,8 @@ def priced(entries: Iterable[Entry], costs: Iterable[Entry]) -> list[Entry]:
     """The same entries, each with the costs of a step like its own."""
     known: dict[tuple, list[Entry]] = {}
     for cost in costs:
-        known.setdefault(likeness(cost.run), []).append(cost)
-    return [replace(entry, prices=tuple(known.get(likeness(entry.run), ()))) for entry in entries]
-
-
-def likeness(run: Run) -> tuple:
-    """What runs have in common whose steps cost the same; benchmark/cost.py goes by it too."""
-    recipe = run.recipe.model_dump_json(exclude=INDIFFERENT) if run.recipe else ""
-    taught, knobs = run.teacher.id if run.teacher else "", json.dumps(run.knobs, sort_keys=True)
-    return (run.dataset, run.student, recipe, taught, run.method, knobs)
+        known.setdefault(cost.run.price_key, []).append(cost)
+    return [replace(entry, prices=tuple(known.get(entry.run.price_key, ()))) for entry in entries]
 
 
 def aged(entries: Iterable[Entry]) -> list[Entry]:
