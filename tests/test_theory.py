@@ -81,6 +81,12 @@ def test_a_verdict_follows_the_numbers():
 
 
 # ---- kernels
+def test_a_centred_kernel_is_that_of_features_without_their_mean():
+    f = features(7, 5)
+    own = f - f.mean(0)
+    np.testing.assert_allclose(claims.centred(f @ f.T), own @ own.T, atol=1e-12)
+
+
 def test_kernel_errors_follow_the_equation_and_the_best_scale_is_the_best():
     f_s, f_t = features(12, 3), features(12, 5, 1)
     k_s, k_t = f_s @ f_s.T, f_t @ f_t.T

@@ -80,6 +80,11 @@ def gap(k_s: Array, k_t: Array) -> float:
     return np.linalg.norm(k_s - k_t) / np.linalg.norm(k_t)
 
 
+def centred(k: Array) -> Array:
+    """The linear kernel (N, N) of the same features with their mean taken away."""
+    return k - k.mean(0) - k.mean(1)[:, None] + k.mean()
+
+
 def scaled_gap(k_s: Array, k_t: Array) -> tuple[float, float]:
     """min over c of ‖c K_S - K_T‖_F / ‖K_T‖_F, and that c: what is left when the scale of features is set aside."""
     c = float((k_s * k_t).sum() / max((k_s * k_s).sum(), np.finfo(float).tiny))

@@ -120,12 +120,13 @@ def verdicts(runs: Sequence[Run], known: dict[str, tuple[np.ndarray, np.ndarray]
 
 # ---- KDA
 def kernels(s: Sight, t: Sight) -> dict[str, Any]:
-    """Relative errors of the linear kernel, before and after the classifier, as it is and at the best scale."""
+    """Relative errors of the linear kernel, before and after the classifier: raw, best scaled, centred."""
     found = {}
     for place in ("embedding", "logits"):
         k_s, k_t = (f @ f.T for f in (getattr(o, place)[:KERNEL] for o in (s, t)))  # (N, N) each
         scaled, factor = claims.scaled_gap(k_s, k_t)
-        found[place] = {"raw": claims.gap(k_s, k_t), "scaled": scaled, "factor": factor}
+        apart = claims.gap(claims.centred(k_s), claims.centred(k_t))
+        found[place] = {"raw": claims.gap(k_s, k_t), "scaled": scaled, "factor": factor, "centred": apart}
     return found
 
 
