@@ -7,7 +7,7 @@ from collections import defaultdict
 import pandas as pd
 
 from benchmark.report.cells import Cell, Pair, Protocol, Row
-from benchmark.report.comparisons import by_seed, rivals, told_apart
+from benchmark.report.comparisons import by_seed, told_apart
 from benchmark.report.entries import FAILURES, Entry
 from benchmark.report.statistics import leaders
 from benchmark.report.tables import Line, Note, Shown, Table, columns_of, percent_level, setting, sizes_of
@@ -44,7 +44,7 @@ def bold_cells(protocol: Protocol) -> set[tuple[Row, Pair]]:
     """The cells that cannot be told from the best of their column, teachers apart."""
     found = set()
     for pair in protocol.pairs:
-        found |= {(row, pair) for row in leaders({cell.row: by_seed(cell) for cell in rivals(protocol, pair)})}
+        found |= {(row, pair) for row in leaders({cell.row: by_seed(cell) for cell in protocol.students(pair)})}
     return found
 
 

@@ -90,6 +90,11 @@ class Protocol:
         """On which images the scores were read."""
         return JUDGES.get(dict(self.terms)["judge"], dict(self.terms)["judge"])
 
+    def students(self, pair: Pair) -> list[Cell]:
+        """The cells of a pair that have a score, the teacher's apart."""
+        cells = [self.cells[row, pair] for row in self.rows if row.kind != "teacher"]
+        return [cell for cell in cells if cell.scored]
+
     @cached_property
     def entries(self) -> list[Entry]:
         """Every run of the protocol once."""

@@ -57,17 +57,11 @@ def by_seed(cell: Cell) -> dict[int, float]:
     return {entry.run.seed: entry.score("top1") for entry in cell.scored}
 
 
-def rivals(protocol: Protocol, pair: Pair) -> list[Cell]:
-    """A column's cells that have a score, the teacher's apart."""
-    cells = [protocol.cells[row, pair] for row in protocol.rows if row.kind != "teacher"]
-    return [cell for cell in cells if cell.scored]
-
-
 def differences(protocol: Protocol, baseline: Row | None = None) -> dict[tuple[Row, Pair, Row], Paired]:
     """(row, pair, baseline) -> the row minus the baseline; by default with every row as the baseline."""
     found = {}
     for pair in protocol.pairs:
-        for other, cell in permutations(rivals(protocol, pair), 2):
+        for other, cell in permutations(protocol.students(pair), 2):
             if baseline in (None, other.row) and (both := paired(by_seed(cell), by_seed(other))):
                 found[cell.row, pair, other.row] = both
     return found
@@ -77,7 +71,7 @@ def compare(protocol: Protocol, right: Right | None = None) -> list[Comparison]:
     """Every two rows of each pair, both ways; pair by pair, baseline by baseline."""
     known, found = differences(protocol), []
     for pair in protocol.pairs:
-        cells = rivals(protocol, pair)
+        cells = protocol.students(pair)
         for other in cells:
             column = [cell for cell in cells if cell is not other]
             both = [known.get((cell.row, pair, other.row)) for cell in column]
@@ -105,7 +99,7 @@ def told_apart(protocol: Protocol) -> str:
     every = [
         both
         for pair in protocol.pairs
-        for a, b in combinations(rivals(protocol, pair), 2)
+        for a, b in combinations(protocol.students(pair), 2)
         if (both := paired(by_seed(a), by_seed(b))) and both.sd is not None
     ]
     sd = pooled(every)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.drawing import COLOURS, Picture, Style, students
+from benchmark.report.drawing import COLOURS, Picture, Style
 from benchmark.report.entries import Entry
 from benchmark.report.measures import milliseconds
 
@@ -25,7 +25,7 @@ CAPTION = (
 def draw_split(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style]) -> list[Row]:
     """A bar for each row whose step was measured; the rows that were drawn."""
     where = next(iter(protocol.places), None)
-    found = [(cell.row, cell.scored[0].price(where)) for cell in students(protocol, pair)]
+    found = [(cell.row, cell.scored[0].price(where)) for cell in protocol.students(pair)]
     found = [(row, price) for row, price in found if price and price.clock("step_ms") is not None]
     for height, (_, price) in enumerate(found):
         draw_bar(axes, height, price)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from benchmark.report.cells import Cell, Pair, Protocol, Row
+from benchmark.report.cells import Pair, Protocol, Row
 from benchmark.report.ink import COLOURS, INK, MARKERS, PAPER, TITLE, Drawing, finish, width
 from benchmark.report.tables import setting
 
@@ -63,12 +63,6 @@ def line_of(row: Row) -> str:
     return "--" if row.kind == "teacher" else "-"
 
 
-def students(protocol: Protocol, pair: Pair) -> list[Cell]:
-    """The cells of a pair that have numbers, teacher apart."""
-    cells = [protocol.cells[row, pair] for row in protocol.rows if row.kind != "teacher"]
-    return [cell for cell in cells if cell.scored]
-
-
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What to draw into each panel; `panel` returns the rows that it has drawn."""
@@ -92,7 +86,7 @@ def draw(picture: Picture, protocol: Protocol, styles: dict[Row, Style]) -> Draw
 def compose(picture: Picture, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:
     """A panel for each pair that has something to show, and the legend."""
     figure, seen, panels = Figure(), set(), []
-    for pair in (pair for pair in protocol.pairs if students(protocol, pair)):
+    for pair in (pair for pair in protocol.pairs if protocol.students(pair)):
         axes = figure.add_axes((0, 0, 1, 1), label=str(len(panels)))
         axes.locator_params(nbins=4)
         rows = picture.panel(axes, protocol, pair, styles)

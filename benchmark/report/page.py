@@ -177,8 +177,7 @@ def grid_of(table: Table) -> tuple[list[bool], list[tuple[str, list[tuple[Line, 
 
 def value_of(shown: Shown) -> float | None:
     """The number that a cell is sorted by; None if it does not begin with one."""
-    known = getattr(shown, "order", None)
-    match = NUMBER.match(shown.text) if known is None else None
+    match = NUMBER.match(shown.text)
     if match is None:
-        return known
+        return None
     return float(match[1].replace(",", "").replace("−", "-")) * THOUSANDS[match[2] or ""]

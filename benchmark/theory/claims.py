@@ -114,7 +114,8 @@ def power(w: Array, exponent: float, rank: int | None = None) -> Array:
 
 def nystrom(c: Array, w: Array, rank: int | None = None) -> Array:
     """C W⁺ Cᵀ, (N, N), of C (N, L) and W (L, L)."""
-    return c @ power(w, -1, rank) @ c.T
+    half = c @ power(w, -0.5, rank)  # (N, L)
+    return half @ half.T
 
 
 def above_one(*landmarks: Array) -> int:
@@ -135,7 +136,7 @@ def bound(f_s: Array, f_t: Array, marks_s: Array, marks_t: Array, rank: int | No
         kernels.append(k)
         roots.append(c @ power(w, 0.5, rank))  # (N, L)
         inverse.append(c @ power(w, -0.5, rank))  # (N, L)
-        eps.append(float(np.linalg.norm(k - inverse[-1] @ inverse[-1].T)))
+        eps.append(float(np.linalg.norm(k - nystrom(c, w, rank))))
         sizes.append(float(np.linalg.norm(c)))
         kept.append(spectrum(w)[0][:rank])
     left, c = float(np.linalg.norm(kernels[0] - kernels[1])), max(sizes)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.drawing import Picture, Style, face, students
+from benchmark.report.drawing import Picture, Style, face
 from benchmark.report.figures.teacher import draw_teacher
 
 POINTS = 80  # of a line at most: more cannot be seen in a panel
@@ -20,7 +20,7 @@ BANDS = (
 
 def draw_curves(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style]) -> list[Row]:
     """Accuracy over epochs; the rows that were drawn."""
-    cells = [(cell, per_epoch(entry.accuracies() for entry in cell.scored)) for cell in students(protocol, pair)]
+    cells = [(cell, per_epoch(entry.accuracies() for entry in cell.scored)) for cell in protocol.students(pair)]
     cells = [(cell, 100 * values) for cell, values in cells if np.isfinite(values).any()]
     axes.set_xlabel("epoch")
     if not cells:

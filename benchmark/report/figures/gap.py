@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmark.report.cells import Pair, Protocol, Row
 from benchmark.report.comparisons import by_seed
-from benchmark.report.drawing import Picture, Style, students
+from benchmark.report.drawing import Picture, Style
 from benchmark.report.figures.rows import name_rows, padded
 from benchmark.report.figures.teacher import teacher_score
 from benchmark.report.ink import INK
@@ -46,12 +46,12 @@ def gap(protocol: Protocol) -> list[Picture]:
 
 def closed_by(protocol: Protocol, pair: Pair) -> Closed | None:
     """Row -> percent of the gap that it closes; None where there is no gap."""
-    plain = next((by_seed(cell) for cell in students(protocol, pair) if cell.row.kind == "student"), {})
+    plain = next((by_seed(cell) for cell in protocol.students(pair) if cell.row.kind == "student"), {})
     mark = teacher_score(protocol, pair)
     if mark is None or not plain:
         return {}
     found = {}
-    for cell in (cell for cell in students(protocol, pair) if cell.row.kind == "method"):
+    for cell in (cell for cell in protocol.students(pair) if cell.row.kind == "method"):
         own = by_seed(cell)
         if own.keys() & plain.keys():
             found[cell.row] = closed(own, plain, mark / 100)

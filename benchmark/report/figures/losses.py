@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmark.report.cells import Cell, Pair, Protocol, Row
-from benchmark.report.drawing import Picture, Style, name_lines, students
+from benchmark.report.drawing import Picture, Style, name_lines
 from benchmark.report.entries import Entry, number
 from benchmark.report.figures.curves import BANDS, draw_band, look_of, per_epoch
 from benchmark.report.wording import slug
@@ -45,7 +45,7 @@ def terms_of(protocol: Protocol) -> dict[Row, list[str]]:
     """Row -> the names of its terms, in the order of the records."""
     found: dict[Row, dict[str, None]] = {}
     for pair in protocol.pairs:
-        for cell in students(protocol, pair):
+        for cell in protocol.students(pair):
             found.setdefault(cell.row, {}).update(dict.fromkeys(term for e in cell.scored for term in loss_of(e)))
     return {row: list(found[row]) for row in protocol.rows if row in found}
 
@@ -61,7 +61,7 @@ def draw_terms(
     axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style], terms: dict[Row, list[str]]
 ) -> list[Row]:
     """The terms of each row over the epochs; the rows that were drawn."""
-    found = [(cell, term, rank, seen(cell, term)) for cell in students(protocol, pair)
+    found = [(cell, term, rank, seen(cell, term)) for cell in protocol.students(pair)
              for rank, term in enumerate(terms.get(cell.row, ()))]  # fmt: skip
     found = [one for one in found if np.isfinite(one[3]).any()]
     axes.set_xlabel("epoch")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.drawing import students
 from benchmark.report.ink import INK
 
 
@@ -32,5 +31,5 @@ def teacher_size(protocol: Protocol, pair: Pair, word: str, told: str) -> float 
     """A count of the teacher's own record, or of its students', where it has another name."""
     own = protocol.cells.get((Row("teacher"), pair))
     summary = own and own.summary(lambda entry: entry.size(word))
-    said = [entry.size(told) for cell in students(protocol, pair) for entry in cell.scored]
+    said = [entry.size(told) for cell in protocol.students(pair) for entry in cell.scored]
     return summary.mean if summary else next((size for size in said if size), None)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmark.report.cells import Cell, Pair, Protocol, Row
-from benchmark.report.drawing import Picture, Style, face, students
+from benchmark.report.drawing import Picture, Style, face
 from benchmark.report.entries import Entry
 from benchmark.report.figures.teacher import draw_teacher, teacher_score, teacher_size
 from benchmark.report.ink import INK
@@ -100,7 +100,7 @@ def hours(entry: Entry, device: str) -> float | None:
 # ---- a panel
 def draw_tradeoff(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style], cost: Cost) -> list[Row]:
     """Accuracy against the cost; the rows that were drawn."""
-    known = [(cell, mean.mean) for cell in students(protocol, pair) if (mean := cell.summary(cost.read))]
+    known = [(cell, mean.mean) for cell in protocol.students(pair) if (mean := cell.summary(cost.read))]
     found = sorted(((cell, value) for cell, value in known if value > 0), key=lambda item: item[1])
     if not found:
         return []
