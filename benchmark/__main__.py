@@ -103,7 +103,7 @@ def speed(
     teacher: Annotated[str, typer.Option(help="The teacher's network.")] = "resnet56",
     student: Annotated[str, typer.Option(help="The students' network.")] = "resnet20",
     methods: Methods = "kd",
-    steps: Annotated[int, typer.Option(min=1, help="Steps in a repeat.")] = 20,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in a repeat: 20, on CUDA 400.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; the best one counts.")] = 5,
     suite: Annotated[str, typer.Option(help="targets: what the suite asks of a machine; kept in RESULTS/speed/.")] = "",
     data: Data = Path("data"),

@@ -1,16 +1,18 @@
-"""Precision, memory format and devices: the only file that knows them.
+"""Precision, memory format and devices: nothing above this file knows them.
 
 Master weights and losses are float32 throughout.  In bf16 the networks' layers compute in bfloat16: the student's
 under autocast, the frozen teacher's with its weights cast once.  Activations are kept channels last.
 
-N images in a batch · C, H, W of a feature map
+N images in a batch
 """
 
 from __future__ import annotations
 
 import copy
 import ctypes
-from collections.abc import Iterable, Sequence
+import gc
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,33 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import norm, onednn
+from benchmark.belt import Belt, Look
 from benchmark.errors import BadInput
+from benchmark.graphs import Recorder
 from benchmark.models.net import Net, fold
+from benchmark.outputs import same, widen
 from benchmark.run import Precision, Recipe
 from methods.contract import Outputs
-
-EXACT = 1e-5  # folding batch norm may change a teacher's outputs by this much, relative to their size
-
-
-class Widened(Sequence):
-    """Feature maps in float32, each cast when it is first asked for: methods read few of them."""
-
-    def __init__(self, maps: Sequence[Tensor]):
-        self._maps = list(maps)
-
-    def __len__(self) -> int:
-        return len(self._maps)
-
-    def __getitem__(self, place: int | slice) -> Tensor | tuple[Tensor, ...]:
-        if isinstance(place, slice):
-            return tuple(self[i] for i in range(*place.indices(len(self))))
-        if self._maps[place].dtype != torch.float32:
-            self._maps[place] = self._maps[place].float()
-        return self._maps[place]
-
-    def detach(self) -> Widened:
-        """The same maps cut off from their graph, still to be cast."""
-        return Widened([m.detach() for m in self._maps])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +35,38 @@ class Machine:
 
     device: torch.device
     precision: str  # "fp32" or "bf16"
+    graphs: bool = False  # whether steps are recorded and replayed
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module here, its convolutions channels last."""
         return module.to(device=self.device, memory_format=torch.channels_last)
 
     def facts(self) -> dict[str, Any]:
-        """What was picked here: the precision, and whether our own kernels serve."""
-        return {"precision": self.precision, "kernels": self._quick() and norm.kernels() is not None}
+        """What was picked here: the precision, whether our own kernels serve, whether steps are replayed."""
+        kernels = self._quick() and norm.kernels() is not None
+        return {"precision": self.precision, "kernels": kernels, "graphs": self.graphs}
 
     def _quick(self) -> bool:
         return (self.device.type, self.precision) == ("cpu", "bf16")
+
+    @property
+    def reading(self) -> int:
+        """Images in a batch that is only judged: as many as keep the device busy."""
+        return 2500 if self.device.type == "cuda" else 500
+
+    def belt(self, look: Look | None) -> Belt:
+        """What brings batches, and the answers of the teacher `look`, to the lanes of a cohort."""
+        return Belt(look, self.recorder if self.graphs else None)
+
+    def recorder(self) -> Recorder:
+        """For one that works on its own beside others."""
+        return Recorder(self.device)
+
+    def tidy(self) -> None:
+        """Give back the memory of what nothing holds any more."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def train(self, net: nn.Module) -> nn.Module:
         """Move a network here to be trained, its normalisations on our kernels where those serve."""
@@ -92,11 +95,26 @@ class Machine:
         return onednn.fused(folded) if self.device.type == "cpu" and folded is not net else folded
 
     def optimiser(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-        """The recipe's optimiser, SGD in one fused kernel; the lane sets the rate before each step."""
+        """The recipe's optimiser, SGD in one fused kernel; `set_rate` before each step."""
         shared = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         if recipe.optimiser == "rmsprop":
             return torch.optim.RMSprop(list(parameters), alpha=0.9, eps=1e-6, foreach=True, **shared)
         return torch.optim.SGD(list(parameters), nesterov=recipe.nesterov, fused=True, **shared)
+
+    @staticmethod
+    def unrecorded(recipe: Recipe) -> str:
+        """Why steps of this recipe are not recorded; "" if they may be."""
+        return "" if recipe.optimiser == "sgd" else f"{recipe.optimiser} reads its rate in Python"
+
+    def set_rate(self, optimiser: torch.optim.Optimizer, rate: float) -> None:
+        """The learning rate of the next step: a tensor where steps are replayed, since those read no Python."""
+        for group in optimiser.param_groups:
+            if not self.graphs:
+                group["lr"] = rate
+            elif isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = torch.tensor(rate, device=self.device)
 
 
 class Frozen(nn.Module):
@@ -116,26 +134,11 @@ class Frozen(nn.Module):
         return super().train(False)
 
 
-def widen(outputs: Outputs) -> Outputs:
-    """Outputs in float32."""
-    return Outputs(Widened(outputs.maps), outputs.embedding.float(), outputs.logits.float())
-
-
-def detached(outputs: Outputs) -> Outputs:
-    """Outputs cut off from the graph that made them."""
-    return Outputs(outputs.maps.detach(), outputs.embedding.detach(), outputs.logits.detach())
-
-
-def same(a: Outputs, b: Outputs) -> bool:
-    """Whether two outputs agree to EXACT, relative to the size of each tensor."""
-    pairs = zip([*a.maps, a.embedding, a.logits], [*b.maps, b.embedding, b.logits], strict=True)
-    return all(bool((p - q).abs().max() <= EXACT * q.abs().max().clamp_min(1)) for p, q in pairs)
-
-
-def machine(device: str = "auto", precision: Precision = "auto") -> Machine:
+def machine(device: str = "auto", precision: Precision = "auto", graphs: bool = True) -> Machine:
     """The machine that the user's words mean here.  Raises BadInput for a device that is not there.
 
-    "auto" picks CUDA where it is present, and bf16 where the processor multiplies in it.
+    "auto" picks CUDA where it is present, and bf16 where the processor multiplies in it.  graphs: whether steps may
+    be recorded and replayed; a CPU has nothing to record them with.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device is auto, cpu or cuda, not {device!r}")
@@ -147,10 +150,26 @@ def machine(device: str = "auto", precision: Precision = "auto") -> Machine:
     if chosen.type == "cpu":
         keep_memory()
     if chosen.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = picked == "bf16"
-        torch.backends.cudnn.benchmark = picked == "bf16"
-        torch.backends.cudnn.deterministic = picked == "fp32"
-    return Machine(chosen, picked)
+        tune(exact=picked == "fp32")
+    return Machine(chosen, picked, graphs and chosen.type == "cuda")
+
+
+def tune(exact: bool) -> None:
+    """CUDA's choice of kernels: the same answer twice where there is a way to it, or the fastest found by trying.
+
+    Exact also means float32 throughout; else what remains in float32 may be multiplied in TF32.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, products may differ between streams
+    torch.use_deterministic_algorithms(exact, warn_only=True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cudnn.benchmark = not exact
+    torch.backends.cudnn.deterministic = exact
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from benchmark import spec
-from benchmark.accelerate import detached
 from benchmark.lane import Lane
+from benchmark.outputs import detached
 from benchmark.train import train
 from benchmark.trial import EPOCHS, PAIRS, Trial, each_stage, flown, fly_one_epoch, named_parameters, outputs, told
 from methods.contract import Stage, Unfit

@@ -17,6 +17,7 @@ from benchmark.options import (
     Download,
     Epochs,
     Executor,
+    Graphs,
     Lanes,
     Methods,
     Pairs,
@@ -54,6 +55,7 @@ def circumstances(
     download: Download = False,
     quiet: Quiet = False,
     again: Again = False,
+    graphs: Graphs = True,
 ):
     """Runs, how to do them, and where the report goes.  Raises BadInput."""
     from benchmark import registered, sweep
@@ -80,8 +82,8 @@ def circumstances(
         "--set": settings,
         "--teacher": teacher,
     }
-    told = (suite, results, data, device, lanes, executor, tuple(plugin), download, quiet, again, typed(given), known)
-    return runs, sweep.Ask(*told), reports
+    told = (suite, results, data, device, lanes, executor, tuple(plugin), download, quiet, again, graphs)
+    return runs, sweep.Ask(*told, options=typed(given), origins=known), reports
 
 
 def shared(app: typer.Typer, default: str = "") -> Callable:

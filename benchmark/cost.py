@@ -21,10 +21,11 @@ from benchmark import accelerate, datasets, made, memory, seeds, size, spec, spe
 from benchmark.data import Split
 from benchmark.datasets import Dataset
 from benchmark.errors import BadInput
-from benchmark.lane import Lane, Setting
+from benchmark.lane import Lane
 from benchmark.run import Run
+from benchmark.setting import Setting
 from benchmark.store import Record, Store
-from benchmark.timing import by_stage, clocked, held, in_turn, whole
+from benchmark.timing import bare, by_stage, clocked, held, in_turn, whole
 from methods import registry
 from methods.contract import Batch, Unfit
 
@@ -127,7 +128,7 @@ def one_pair(group: list[Run], data: Dataset, ask: Ask) -> list[Record]:
             return []
         steps = {id: {name: whole(lane) for name, lane in stages.items()} for id, stages in lanes.items()}
         if setting.teacher:
-            steps[TEACHER] = {TEACHER: lambda batch: setting.teacher.look(batch.x)}
+            steps[TEACHER] = {TEACHER: setting.belt.bring}
         times, faults = in_turn(steps, batches, setting.machine.device)
         if plain.id in faults:
             raise faults[plain.id]
@@ -144,7 +145,7 @@ def one_pair(group: list[Run], data: Dataset, ask: Ask) -> list[Record]:
 
 def settled(group: list[Run], data: Dataset, ask: Ask, root: Path) -> Setting:
     """A few images, and the teacher: its kept weights, or fresh ones, which take as long."""
-    store, here = Store(ask.results), accelerate.machine(ask.device, group[0].recipe.precision)
+    store, here = Store(ask.results), accelerate.machine(ask.device, group[0].recipe.precision, ask.graphs)
     count = min(len(data.train_y), STEPS[here.device.type] * group[0].recipe.batch)
     few = torch.linspace(0, len(data.train_y) - 1, count).long()  # of all classes, however they are sorted
     learn = Split(data.train_x[few], data.train_y[few], data.statistics, here.device)
@@ -167,7 +168,7 @@ def priced(lane: Lane, batch: Batch, clock: dict[str, Any], started: str) -> Rec
     net, image = setting.teacher.net.net if run.teacher else None, tuple(setting.data.train_x.shape[1:3])
     sizes = size.sizes(lane.student, run.student, lane.method, net, image)
     sizes["training_macs"] = 3 * sizes["macs"] + (sizes["teacher_macs"] or 0)
-    sizes["peak_bytes"] = memory.peak(lambda: whole(lane)(batch), held(lane, batch), setting.machine.device)
+    sizes["peak_bytes"] = memory.peak(lambda: bare(lane)(batch), held(lane, batch), setting.machine.device)
     by = {"source": registry.digest(run.method), "data": {"name": setting.data.name, "image": list(image)}}
     by |= {"started": started, "ended": made.now()}
     return Record(

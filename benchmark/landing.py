@@ -104,8 +104,11 @@ def provenance(lane: Lane) -> dict[str, Any]:
         "train": len(setting.learn),
         "judged": len(setting.judged),
     }
+    recording = lane.learning.told() if hasattr(lane, "learning") else None
     return (
         made.made(setting.machine)
+        | ({"recording": recording} if recording else {})
+        | ({"did_not_fit": list(setting.too_many)} if setting.too_many else {})
         | setting.words
         | {
             "origin": setting.origins.get(lane.run.id, {}),

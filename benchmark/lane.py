@@ -9,37 +9,20 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmark import flight, landing, made, models, score, seeds
-from benchmark.accelerate import Machine, detached
-from benchmark.data import Split
-from benchmark.datasets import Dataset
+from benchmark.graphs import Nature
+from benchmark.outputs import detached
 from benchmark.run import Run
-from benchmark.store import Record, Store
-from benchmark.teacher import Teacher
+from benchmark.setting import Setting
+from benchmark.store import Record
 from methods import registry
 from methods.contract import Batch, Clock, Outputs, Stage, Unfit
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the lanes of a cohort share."""
-
-    store: Store
-    machine: Machine
-    data: Dataset
-    learn: Split
-    judged: Split
-    teacher: Teacher | None
-    words: Mapping[str, Any] = field(default_factory=dict)  # suite, options and plug-ins, for the record
-    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> where each value comes from
-    pause: float = 30.0  # seconds between two checkpoints, at least
 
 
 class Lane:
@@ -70,6 +53,9 @@ class Lane:
         machine.train(self.student), machine.place(self.method)
         self.stages = self.method.stages(run.recipe.epochs)
         self.noisy = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.student.modules())
+        self.sums: dict[str, Tensor] = {}  # of each term, over an epoch
+        never = "dropout is drawn by name in every step" if self.noisy else machine.unrecorded(run.recipe)
+        self.learning = self.setting.belt.steady(self.learn, self._nature, never)
         self.clock["setup_s"] = time.perf_counter() - started
         flight.resume(self)
 
@@ -100,7 +86,10 @@ class Lane:
             self.optimiser = self.new_optimiser()
         self.student.train(), self.method.train()
         self.method.begin_epoch(Clock(self.stage.name, self.place, self.stage.epochs))
-        self.steps, self.sums = 0, {}
+        self.steps, self.terms = 0, {}
+        for total in self.sums.values():
+            total.zero_()
+        self.learning.begin()
         return True
 
     def new_optimiser(self) -> torch.optim.Optimizer:
@@ -111,9 +100,13 @@ class Lane:
     def step(self, batch: Batch, t: Outputs | None) -> None:
         """One step of SGD.  Nothing in here waits for the device."""
         self._set_rate()
+        self.terms |= self.learning(batch, t if self.run.teacher else None)
+        self.steps += 1
+
+    def learn(self, batch: Batch, t: Outputs | None) -> dict[str, None]:
+        """What is the same in every step of an epoch; returns the names of the terms."""
         with self._noise():
             s = self.setting.machine.look(self.student, batch.x)
-        t = t if self.run.teacher else None
         terms = self.stage.loss(s, t, batch)
         self.optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
@@ -121,13 +114,17 @@ class Lane:
         with torch.no_grad():
             self.method.observe(detached(s), t, batch)
             self._add_up(terms, len(batch.y))
-        self.steps += 1
+        return dict.fromkeys(terms)
+
+    def _nature(self) -> Nature:
+        """What a recording of `learn` bakes in."""
+        state = (self.optimiser.state, self.optimiser.param_groups)
+        return Nature(self.student, self.method, state, self.stage.name, self.sums)
 
     def _set_rate(self) -> None:
         steps = math.ceil(len(self.setting.learn) / self.run.recipe.batch)
         self.rate = self.run.recipe.rate(self.place + self.steps / steps, self.stage.epochs)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate
+        self.setting.machine.set_rate(self.optimiser, self.rate)
 
     def _noise(self) -> contextlib.AbstractContextManager:
         """Dropout drawn by name, so that company does not change it."""
@@ -146,7 +143,7 @@ class Lane:
 
         seconds: what the cohort's epoch took; lanes: how many shared it.
         """
-        means = {name: value.item() / len(self.setting.learn) for name, value in self.sums.items()}
+        means = {name: self.sums[name].item() / len(self.setting.learn) for name in self.terms}
         started = time.perf_counter()
         self.logits = score.logits(self.student, self.setting.judged, self.setting.machine)  # (M, K)
         self._write_curve(means, score.top1(self.logits, self.setting.judged.y.cpu()))

@@ -26,6 +26,7 @@ Formats = Annotated[str, typer.Option("--format", help="What to write, of md,csv
 Baseline = Annotated[str, typer.Option("--baseline", metavar="METHOD", help="The method that others are held against.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Rebuild whenever records change, until Ctrl-C.")]
 Again = Annotated[bool, typer.Option("--again", help="Repeat runs that have a record; teachers are kept.")]
+Graphs = Annotated[bool, typer.Option(help="Replay steps from CUDA graphs, or launch each kernel anew.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what failed.")]
 
 

@@ -20,7 +20,7 @@ def logits(net: nn.Module, split: Split, machine: Machine) -> Tensor:
     """The network's logits for every image of a split, in order, in eval mode: (M, K) float32 on the CPU."""
     training = net.training
     net.eval()
-    found = torch.cat([machine.look(net, batch.x).logits for batch in split.plain()])  # (M, K)
+    found = torch.cat([machine.look(net, batch.x).logits for batch in split.plain(machine.reading)])  # (M, K)
     net.train(training)
     return found.cpu()
 

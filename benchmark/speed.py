@@ -15,31 +15,35 @@ from benchmark import accelerate, datasets, made, models, plain, spec
 from benchmark.data import Split, splits
 from benchmark.datasets import Dataset
 from benchmark.errors import BadInput
-from benchmark.lane import Lane, Setting
+from benchmark.lane import Lane
 from benchmark.run import Precision, Run
+from benchmark.setting import Setting
 from benchmark.store import Store
 from benchmark.teacher import Teacher
+from benchmark.train import walk
 
-WARM = 5  # steps before each start of the clock
+WARM = 12  # steps before each start of the clock; by then they are recorded where they can be
+STEPS = {"cpu": 20, "cuda": 400}  # timed in a repeat, if nobody says how many
 
 
 def measure(
     teacher: str,
     student: str,
     methods: tuple[str, ...],
-    count: int,
+    count: int | None,
     repeats: int,
     data: Path,
     device: str = "auto",
     precision: Precision = "auto",
 ) -> dict[str, Any]:
-    """Images per second of each, best and median over `repeats` of `count` steps, and their ratio.
+    """Images per second of each, best and median over `repeats` of `count` steps (None: STEPS), and their ratio.
 
     A cohort of L students counts each image L times: it is learnt from L times.  Raises BadInput.
     """
     images, source = pixels(data)
     runs = wanted(teacher, student, methods)
     here = accelerate.machine(device, precision)
+    count = count or STEPS[here.device.type]
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory(prefix="kd-speed-") as root, plain.apart(runs[0], images, here.device) as slow:
         walk = steps(runs, images, here, Path(root))
@@ -54,6 +58,7 @@ def measure(
         "student": student,
         "methods": list(methods),
         "batch": 64,
+        "steps": count,
         "images": source,
         "images_per_s": found,
         "ratio": found["ours"]["best"] / found["plain"]["best"],
@@ -106,11 +111,7 @@ def steps(runs: list[Run], images: Dataset, here: accelerate.Machine, root: Path
         for lane in lanes:
             lane.epoch = epoch % lane.epochs
             lane.begin_epoch(lane.epoch)
-        for batch in learn.epoch(0, epoch, runs[0].recipe):
-            t = teacher.look(batch.x) if teacher else None
-            for lane in lanes:
-                lane.step(batch, t)
-            yield
+        yield from walk(lanes, epoch)
 
 
 def untrained(runs: list[Run], images: Dataset, here: accelerate.Machine, judged: Split) -> Teacher | None:

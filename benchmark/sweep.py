@@ -33,6 +33,7 @@ class Ask:
     download: bool = False
     quiet: bool = False
     again: bool = False  # repeat what has a record; teachers are kept
+    graphs: bool = True  # steps are recorded and replayed where there is CUDA
     options: tuple[str, ...] = ()  # what the user changed in the suite, as typed
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> where each value comes from
 
@@ -111,7 +112,7 @@ def fly(job: Task) -> None:
     for teacher in {run.teacher.id for run in cohort if run.teacher}:
         if teacher in latest:
             store.keep_teacher(latest[teacher])
-    setting = settle(cohort, store, ask.data, ask.device, ask.words, ask.origins)
+    setting = settle(cohort, store, ask.data, ask.device, ask.words, ask.origins, ask.graphs)
     with progress.watch(cohort, ask.quiet) as watch:
         train(cohort, setting, watch)
 

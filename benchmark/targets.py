@@ -34,7 +34,7 @@ Found = dict[str, Any] | None  # numbers of a target, with `met`; None where it 
 class Measured:
     """What was measured on this machine, each thing once, when it is first asked for."""
 
-    def __init__(self, data: Path, device: str, steps: int, repeats: int):
+    def __init__(self, data: Path, device: str, steps: int | None, repeats: int):
         self.data, self.steps, self.repeats = data, steps, repeats
         self.device = device
         self.here = accelerate.machine(device)
@@ -153,7 +153,7 @@ TARGETS = (
 )
 
 
-def measure(data: Path, results: Path, device: str, steps: int, repeats: int) -> tuple[dict[str, Any], Path]:
+def measure(data: Path, results: Path, device: str, steps: int | None, repeats: int) -> tuple[dict[str, Any], Path]:
     """Measure what this machine can; the whole table, kept as results/speed/<machine>.json.  Raises BadInput."""
     m = Measured(data, device, steps, repeats)
     rows = [
@@ -162,7 +162,7 @@ def measure(data: Path, results: Path, device: str, steps: int, repeats: int) ->
     ]
     rates = {name: getattr(m, name)["images_per_s"] for name in ("alone", "cohort")}
     name = made.device_name(m.here.device)
-    found = {"schema": 1, "machine": name, "batch": 64, "steps": steps, "repeats": repeats, "rows": rows}
+    found = {"schema": 1, "machine": name, "batch": 64, "steps": m.alone["steps"], "repeats": repeats, "rows": rows}
     found |= {"images_per_s": rates, "made": made.made(m.here) | {"ended": made.now()}}
     folder = results / "speed"
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def measure(data: Path, results: Path, device: str, steps: int, repeats: int) ->
     return found, put(path, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
 
 
-def told(suite: str, data: Path, results: Path, device: str, steps: int, repeats: int, as_json: bool) -> str:
+def told(suite: str, data: Path, results: Path, device: str, steps: int | None, repeats: int, as_json: bool) -> str:
     """What `speed --suite targets` prints.  Raises BadInput for another suite."""
     if suite != "targets":
         raise BadInput(f"--suite: there is no {suite!r}; there is targets")

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.lane import Lane, Setting
+from benchmark.accelerate import wait
+from benchmark.lane import Lane
 from benchmark.run import Run
+from benchmark.setting import Setting
 from methods.contract import Batch
 
 ROUNDS, LEAST = 20, 3  # at most; at least, however slow
@@ -49,8 +51,13 @@ def boarded(run: Run, setting: Setting) -> Lane:
 
 def whole(lane: Lane) -> Step:
     """A lane's step as if it were alone: it asks the teacher itself, if it needs one."""
+    return lambda batch: lane.step(*lane.setting.belt.bring(batch, bool(lane.run.teacher)))
+
+
+def bare(lane: Lane) -> Step:
+    """The same step carried out, not replayed: what it takes of memory can be seen."""
     teacher = lane.setting.teacher if lane.run.teacher else None
-    return lambda batch: lane.step(batch, teacher.look(batch.x) if teacher else None)
+    return lambda batch: lane.learn(batch, teacher.look(batch.x) if teacher else None)
 
 
 def in_turn(
@@ -78,11 +85,11 @@ def in_turn(
 def timed(step: Step, batches: Sequence[Batch], device: torch.device) -> float:
     """Milliseconds of a step, the mean over the batches after one that is not counted."""
     step(batches[-1])
-    settle(device)
+    wait(device)
     started = time.perf_counter()
     for batch in batches:
         step(batch)
-    settle(device)
+    wait(device)
     return 1000 * (time.perf_counter() - started) / len(batches)
 
 
@@ -101,12 +108,6 @@ def clocked(own: Mapping[str, list[float]], plain: list[float], teacher: list[fl
         "medians": {word: statistics.median(times) for word, times in rounds.items()},
         "all": rounds,
     }
-
-
-def settle(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def held(lane: Lane, batch: Batch) -> Iterator[Tensor]:

@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from benchmark import size
-from benchmark.accelerate import Machine, same
+from benchmark.accelerate import Machine
 from benchmark.errors import BadInput
 from benchmark.models import build, fitnet, names, shape
 from benchmark.models.fitnet import Larger, Maxout
+from benchmark.outputs import same
 from benchmark.seeds import scope
 
 LAST = torch.channels_last

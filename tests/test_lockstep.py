@@ -1,6 +1,8 @@
 """A cohort is many lanes over shared batches: company changes nothing, and one fault sinks nobody else."""
 
 import copy
+import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,6 +99,19 @@ def test_a_lane_that_diverges_says_which_term_and_when(trial, shelf):
     assert "wild is" in record.error["message"]
     assert len(record.curve["top1"]) == 2
     assert kd.status == "done"
+
+
+def test_the_mean_of_a_term_is_that_of_its_own_epoch(trial, shelf):
+    @registry.register("stepwise")
+    class Stepwise(Plain):
+        def begin_epoch(self, clock):
+            self.epoch = clock.epoch
+
+        def loss(self, s, t, batch):
+            return super().loss(s, t, batch) | {"step": 0 * s.logits.sum() + 10.0**self.epoch}
+
+    record = train(runs(trial, "stepwise"), trial.setting())[0]
+    assert record.curve["loss"]["step"] == [1.0, 10.0, 100.0]
 
 
 def test_a_pair_that_prepare_refuses_is_unfit_with_its_reason(trial, shelf):
@@ -223,3 +238,64 @@ def test_a_record_holds_what_the_report_needs(trial):
     assert record.run == trial.run.model_dump(mode="json")
     assert {"commit", "torch", "device", "precision", "data", "teacher", "source", "ended"} <= record.made.keys()
     assert record.about.startswith("Knowledge distillation.")
+
+
+# ---- memory
+@pytest.fixture
+def small(monkeypatch):
+    """A function: the device holds so many lanes; with one more alive, memory runs out at that one's first step."""
+
+    def holds(lanes, where="learn"):
+        alive, real = weakref.WeakSet(), getattr(Lane, where)
+
+        def crowded(lane, *words):
+            alive.add(lane)
+            if len(alive) > lanes:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return real(lane, *words)
+
+        monkeypatch.setattr(Lane, where, crowded)
+
+    return holds
+
+
+@pytest.mark.parametrize("where", ["board", "learn"])
+def test_lanes_that_do_not_fit_are_halved_until_they_do_and_end_as_if_alone(trial, small, where):
+    alone = weights(trial, [trial.run])
+    cohort = runs(trial, "ce", "ce+kd", "hint", "sp", "kd")
+    small(2, where)
+    setting = trial.setting()
+    records = train(cohort, setting)
+    assert [record.id for record in records] == [run.id for run in cohort]
+    assert {record.status for record in records} == {"done"}
+    assert [record.made["did_not_fit"] for record in records] == [[5], [5], [5, 3], [5, 3], [5, 3]]
+    assert [record.clock["lanes"] for record in records] == [2, 2, 1, 2, 2]
+    assert setting.store.weights(trial.run.id).read_bytes() == alone
+
+
+def test_a_record_of_lanes_that_fit_says_nothing_of_it(trial):
+    assert "did_not_fit" not in train([trial.run], trial.setting())[0].made
+
+
+def test_a_lone_lane_that_does_not_fit_fails_with_its_reason(trial, small):
+    small(0)
+    records = train(runs(trial, "ce", "kd"), trial.setting())
+    assert [(record.status, record.error["type"]) for record in records] == [("failed", "OutOfMemoryError")] * 2
+
+
+def test_memory_that_runs_out_late_costs_no_more_than_the_epochs_since_the_checkpoint(trial, small, monkeypatch):
+    setting = replace(trial.setting(), pause=0.0)
+    cohort = runs(trial, "ce", "kd")
+    begun, real = [], Lane.begin_epoch
+
+    def begin_epoch(lane, epoch):
+        begun.append((lane.run.method, epoch))
+        if epoch == 2 and len(begun) < 7:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(lane, epoch)
+
+    monkeypatch.setattr(Lane, "begin_epoch", begin_epoch)
+    records = train(cohort, setting)
+    assert begun == [("ce", 0), ("kd", 0), ("ce", 1), ("kd", 1), ("ce", 2), ("ce", 2), ("kd", 2)]
+    assert [record.clock["resumed"] for record in records] == [1, 1]
+    assert setting.store.weights(trial.run.id).read_bytes() == weights(trial, [trial.run])

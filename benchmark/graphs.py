@@ -1,0 +1,195 @@
+"""Actions that are the same in every step, recorded as CUDA graphs and replayed.
+
+A step of a small network is some hundred kernels of a few microseconds each: to launch them one by one from Python
+takes longer than to run them.  A recording bakes in addresses, and every value that Python held.  So an action is
+first carried out and watched; recorded once nothing that a recording would bake in has moved; and recorded anew in
+the epoch in which something has.  What cannot be recorded goes on as it is, and says why.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+WARM = 3  # steps in a row that left everything in its place, before a recording
+TRIES = 12  # steps in an epoch, after which an action that is still not steady is left alone
+NEVER = f"it was never steady for {WARM} steps on inputs that stay in one place"
+PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+class Recorder:
+    """A CUDA stream of its own, and graphs of what is launched on it."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.stream = device, torch.cuda.Stream(device)
+
+    @contextmanager
+    def branch(self) -> Iterator[None]:
+        """Inside, work goes to the own stream: after what was launched outside before, beside what comes later."""
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.stream):
+            yield
+
+    def join(self) -> None:
+        """What is launched from here on comes after all that was launched on the own stream."""
+        torch.cuda.current_stream(self.device).wait_stream(self.stream)
+
+    @contextmanager
+    def watch(self) -> Iterator[list[str]]:
+        """The list has, afterwards, a sentence for each thing inside that waited for the device."""
+        waits: list[str] = []
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                yield waits
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        for warning in caught:
+            if "synchroniz" in str(warning.message):
+                waits.append(str(warning.message))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+    def record(self, action: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        """A function that does again what the action launches, and what the action returned.  It is not done yet.
+
+        Within `branch`.  Raises what the action raises, RuntimeError where CUDA cannot record it.
+        """
+        graph, collects = torch.cuda.CUDAGraph(), gc.isenabled()
+        gc.disable()  # another graph, found to be garbage meanwhile, would spoil this one
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                result = action()
+        finally:
+            if collects:
+                gc.enable()
+        return graph.replay, result
+
+
+class Nature:
+    """All that a recording bakes in of some things: the identity and address of tensors, the values Python holds.
+
+    Tensors, modules and containers are walked; of other objects the identity counts.  Equal if nothing has moved.
+    """
+
+    def __init__(self, *things: object):
+        self._held: list[object] = []  # kept alive, so that no identity is given away again
+        self._seen: set[int] = set()
+        self._says = self._of(things)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Nature) and self._says == other._says
+
+    __hash__ = None
+
+    def _of(self, thing: object) -> object:
+        if isinstance(thing, PLAIN):
+            return repr(thing)
+        self._held.append(thing)
+        if isinstance(thing, Tensor):
+            return id(thing), thing.data_ptr(), thing.requires_grad
+        if id(thing) in self._seen:
+            return id(thing)
+        self._seen.add(id(thing))
+        inside = parts(thing)
+        return id(thing) if inside is None else (type(thing), [self._of(part) for part in inside])
+
+
+def parts(thing: object) -> list | None:
+    """What a module or a container holds, a mapping's keys and values in turn; None for other objects."""
+    if isinstance(thing, nn.Module):
+        thing = vars(thing)
+    if isinstance(thing, Mapping):
+        return [part for item in thing.items() for part in item]
+    return list(thing) if isinstance(thing, list | tuple | set | frozenset) else None
+
+
+class Steady:
+    """An action on static inputs: carried out, then recorded, then replayed for as long as its nature stays the same.
+
+    nature: what a recording would bake in, as it is now.  recorder: None where nothing is recorded.
+    Inputs are static if the same objects come again; with others the action is carried out.
+    """
+
+    def __init__(
+        self,
+        action: Callable[..., Any],
+        nature: Callable[[], Nature],
+        recorder: Recorder | None,
+        never: str = "",  # why this action must not be recorded
+    ):
+        self.action, self.nature, self.recorder = action, nature, recorder
+        self.recorded, self.replayed, self.never, self.reason = 0, 0, never, never
+        self._forget()
+
+    def _forget(self, nature: Nature | None = None) -> None:
+        self._replay, self._result, self._given, self._known = None, None, (), nature
+        self._calm, self._tries = 0, 0
+
+    def begin(self) -> None:
+        """An epoch begins: a recording that would no longer do what the action does is dropped."""
+        if self.recorder is None or self.never:
+            return
+        nature = self.nature()
+        if nature != self._known:
+            self._forget(nature)
+            self.reason = ""
+
+    def told(self) -> dict[str, Any] | None:
+        """For a record: how often it was recorded and replayed, and why it last was not; None without a recorder."""
+        if self.recorder is None:
+            return None
+        reason = self.reason or ("" if self.recorded else NEVER)
+        return {"recorded": self.recorded, "replayed": self.replayed, "reason": reason}
+
+    def __call__(self, *given: Any) -> Any:
+        """What the action returns; from a replay, the very object that was returned to the recorder."""
+        if self.recorder is None:
+            return self.action(*given)
+        with self.recorder.branch():
+            static = len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True))
+            if self._replay is None and static and self._calm >= WARM:
+                return self._record(given)
+            if self._replay is not None and static:
+                self.replayed += 1
+                self._replay()
+                return self._result
+            if self._replay is not None or self.reason:
+                return self.action(*given)
+            self._given = given
+            return self._watched(given)
+
+    def _watched(self, given: tuple) -> Any:
+        """Carry it out, and see whether a recording would have done the same."""
+        with self.recorder.watch() as waits:
+            result = self.action(*given)
+        nature = self.nature()
+        moved = "" if nature == self._known else "what it depends on moves in Python with every step"
+        fault = f"it waits for the device: {waits[0]}" if waits else moved
+        self._known, self._tries = nature, self._tries + 1
+        self._calm = 0 if fault else self._calm + 1
+        if fault and self._tries >= TRIES:
+            self.reason = fault
+        return result
+
+    def _record(self, given: tuple) -> Any:
+        """Record it, and replay that once: to record is not to do."""
+        try:
+            replay, result = self.recorder.record(lambda: self.action(*given))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as fault:  # noqa: BLE001  whatever cannot be recorded can still be carried out
+            self.reason = f"it could not be recorded: {type(fault).__name__}: {str(fault).partition(chr(10))[0]}"
+            return self.action(*given)
+        self._replay, self._result = replay, result
+        self.recorded += 1
+        replay()
+        return result

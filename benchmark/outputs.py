@@ -1,0 +1,52 @@
+"""What networks show, as methods receive it: in float32, feature maps cast when they are read.
+
+N images in a batch · C, H, W of a feature map
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from methods.contract import Outputs
+
+EXACT = 1e-5  # folding batch norm may change a teacher's outputs by this much, relative to their size
+
+
+class Widened(Sequence):
+    """Feature maps in float32, each cast when it is asked for: methods read few of them.
+
+    Nothing is kept: lanes that share a teacher's maps run side by side, and none may wait for another's cast.
+    """
+
+    def __init__(self, maps: Sequence[Tensor]):
+        self._maps = tuple(maps)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __getitem__(self, place: int | slice) -> Tensor | tuple[Tensor, ...]:
+        if isinstance(place, slice):
+            return tuple(self[i] for i in range(*place.indices(len(self))))
+        return self._maps[place].float()
+
+    def detach(self) -> Widened:
+        """The same maps cut off from their graph, still to be cast."""
+        return Widened([m.detach() for m in self._maps])
+
+
+def widen(outputs: Outputs) -> Outputs:
+    """Outputs in float32."""
+    return Outputs(Widened(outputs.maps), outputs.embedding.float(), outputs.logits.float())
+
+
+def detached(outputs: Outputs) -> Outputs:
+    """Outputs cut off from the graph that made them."""
+    return Outputs(outputs.maps.detach(), outputs.embedding.detach(), outputs.logits.detach())
+
+
+def same(a: Outputs, b: Outputs) -> bool:
+    """Whether two outputs agree to EXACT, relative to the size of each tensor."""
+    pairs = zip([*a.maps, a.embedding, a.logits], [*b.maps, b.embedding, b.logits], strict=True)
+    return all(bool((p - q).abs().max() <= EXACT * q.abs().max().clamp_min(1)) for p, q in pairs)
