@@ -22,6 +22,7 @@ from benchmark.report.folder import publish
 from benchmark.report.layouts import networks_table
 from benchmark.report.measures import cost_table, quality_table, size_table
 from benchmark.report.page import Extra, Section, render
+from benchmark.report.precision import precision_tables
 from benchmark.report.protocols import protocols
 from benchmark.report.published import beside
 from benchmark.report.reproduced import reproduced_table, summary
@@ -63,8 +64,10 @@ def build(
     known = {word for protocol in found for row in protocol.rows for word in (row.method, row.label) if word}
     if baseline and baseline not in known:
         raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(known)) or 'none'}")
-    styles = styles_of(found)
-    sections = [section(protocol, styles, answers, baseline or BASELINE) for protocol in found]
+    styles, precise = styles_of(found), precision_tables(found)
+    sections = [
+        section(protocol, styles, answers, baseline or BASELINE, precise.get(protocol.slug)) for protocol in found
+    ]
     extras, unread = others(store)
     files = written([*sections, *extras], formats)
     if "html" in formats:
@@ -95,19 +98,20 @@ def planned(store: Store) -> list[Run]:
         return []
 
 
-def section(protocol: Protocol, styles: dict, answers: Answers, baseline: str) -> Section:
+def section(protocol: Protocol, styles: dict, answers: Answers, baseline: str, precise: Table | None) -> Section:
     """A protocol with the tables that have lines and the pictures that have numbers."""
     pairs, quoted = compare(protocol, answers.right), beside(protocol)
     tables = (
         accuracy_table(protocol),
         comparison_table(protocol, pairs, baseline),
         reproduced_table(protocol, quoted),
+        precise,
         quality_table(protocol),
         networks_table(protocol),
         size_table(protocol),
         cost_table(protocol),
     )
-    shown = tuple(table for table in tables if table.lines)
+    shown = tuple(table for table in tables if table and table.lines)
     return Section(protocol, shown, tuple(drawings(protocol, styles, baseline)), tuple(quoted))
 
 
