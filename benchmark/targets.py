@@ -14,10 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from tabulate import tabulate
 
-from benchmark import accelerate, cost, made, models, size, spec, speed
+from benchmark import accelerate, bound, cost, made, models, size, spec, speed
 from benchmark.errors import BadInput
 from benchmark.store import Store, put
 from benchmark.sweep import Ask
@@ -109,23 +108,9 @@ def use_of_gpu(m: Measured) -> dict[str, Any]:
     """Share of the matrix rate that the large pair reaches, a backward pass counted as two forward ones."""
     teacher, student = (size.macs(models.build(name, 100)) for name in LARGE)
     rate = m.large["images_per_s"]["ours"]["best"]
-    done = 2 * rate * (3 * student + teacher / len(m.taught))
-    share = done / matrix_rate(m.here.device)
+    done = rate * (3 * student + teacher / len(m.taught))
+    share = done / bound.matrix_rate(m.here)
     return {"share_of_matrix_rate": share, "met": share >= 0.40}
-
-
-def matrix_rate(device: torch.device, width: int = 8192) -> float:
-    """Operations per second of a large bf16 product."""
-    a = torch.randn(width, width, device=device, dtype=torch.bfloat16)
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    for _ in range(3):
-        a @ a
-    begin.record()
-    for _ in range(10):
-        a @ a
-    end.record()
-    torch.cuda.synchronize(device)
-    return 10 * 2 * width**3 / (begin.elapsed_time(end) / 1000)
 
 
 def teacher_on_gpu(m: Measured) -> dict[str, Any]:
@@ -163,6 +148,7 @@ def measure(data: Path, results: Path, device: str, steps: int | None, repeats: 
     rates = {name: getattr(m, name)["images_per_s"] for name in ("alone", "cohort")}
     name = made.device_name(m.here.device)
     found = {"schema": 1, "machine": name, "batch": 64, "steps": m.alone["steps"], "repeats": repeats, "rows": rows}
+    found["bound"] = bound.measure(*PAIR, data, device)
     found |= {"images_per_s": rates, "made": made.made(m.here) | {"ended": made.now()}}
     folder = results / "speed"
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +168,8 @@ def show(found: dict[str, Any]) -> str:
     """The table for people."""
     rows = [[row["work"], row["kind"], row["aim"], words(row["found"]), verdict(row["found"])] for row in found["rows"]]
     table = tabulate(rows, ["work (batch 64)", "machine", "target", "measured", ""], tablefmt="simple")
-    return f"{table}\n{found['machine']}, torch {found['made']['torch']}, {found['repeats']} repeats in turn"
+    by = f"{found['machine']}, torch {found['made']['torch']}, {found['repeats']} repeats in turn"
+    return f"{table}\n{bound.words(found['bound'])}\n{by}"
 
 
 def words(found: Found) -> str:

@@ -19,7 +19,7 @@ FLOORS = (
     "targets",
     "compare explain export",
     "rebuild",
-    "report outlook cost",
+    "report outlook cost bound",
     "sweep check adopt speed theory",
     "execute trial grid registered plain",
     "card origin",

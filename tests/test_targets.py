@@ -3,11 +3,18 @@
 import json
 
 import pytest
+import torch
 
-from benchmark import targets
+from benchmark import bound, models, size, targets
 from benchmark.errors import BadInput
 from benchmark.report.speeds import speed_tables
 from benchmark.store import Store
+
+BOUND = {
+    "work": "a teaches b, kd", "batch": 64, "operators": {"aten::conv": 0.5},
+    "milliseconds": {"step": 50.0, "teacher": 20.0}, "counted": {"macs": 10**10, "bytes": 10**8},
+    "per_second": {"macs": 4e11, "bytes": 1e10}, "floor_ms": {"macs": 25.0, "bytes": 10.0},
+}  # fmt: skip
 
 
 class Pretended:
@@ -30,7 +37,7 @@ def test_each_target_is_met_or_missed_by_its_own_rule():
 
 def test_what_was_not_measured_says_so_and_has_no_verdict():
     rows = [{"work": "w", "kind": "cuda", "aim": "a", "found": None}]
-    text = targets.show({"rows": rows, "machine": "m", "made": {"torch": "t"}, "repeats": 1})
+    text = targets.show({"rows": rows, "machine": "m", "made": {"torch": "t"}, "repeats": 1, "bound": BOUND})
     assert "not measured" in text
     assert "met" not in text.replace("not measured", "").replace("method", "")
 
@@ -56,3 +63,44 @@ def test_the_report_shows_every_machines_table_and_names_a_file_that_is_none(tmp
     assert "ratio 2.60" in text and "lsh 11.0 %" in text
     assert text.count("not measured") == sum(t.kind == "cuda" for t in targets.TARGETS) + 1  # and in the caption
     assert "b.json" in complaint
+
+
+# ---- what bounds a step
+def test_multiply_accumulates_and_bytes_are_those_written_out_by_hand(tmp_path):
+    found = bound.measure("resnet14", "resnet8", tmp_path, "cpu")
+    teacher, student = (size.macs(models.build(name, 100)) for name in ("resnet14", "resnet8"))
+    assert found["counted"]["macs"] == 64 * (teacher + 3 * student)
+    assert found["floor_ms"]["macs"] == pytest.approx(1000 * found["counted"]["macs"] / found["per_second"]["macs"])
+    assert found["floor_ms"]["bytes"] == pytest.approx(1000 * found["counted"]["bytes"] / found["per_second"]["bytes"])
+    assert all(value > 0 for name, value in found["milliseconds"].items() if name != "loss and backward")
+    assert 0 < sum(found["operators"].values()) <= 1
+    assert f"{found['counted']['macs'] / 1e9:.1f} G" in bound.words(found)
+    json.dumps(found)
+
+
+def test_views_move_nothing_and_operators_what_they_read_and_write():
+    a, b = torch.zeros(8, 4), torch.zeros(8, 4)
+    with bound.Moved() as moved:
+        c = a + b
+        c.view(32).t()
+    assert moved.bytes == 3 * 8 * 4 * 4
+    with bound.Moved() as moved:
+        c.add_(a)
+    assert moved.bytes == 3 * 8 * 4 * 4, "c is read, a is read, c is written"
+
+
+def test_the_report_shows_where_a_step_goes(tmp_path):
+    value = {"rows": [], "machine": "M", "repeats": 1, "made": {"torch": "2", "commit": None}, "bound": BOUND}
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "m.json").write_text(json.dumps(value))
+    (_, table), complaints = speed_tables(Store(tmp_path))
+    text = table.markdown()
+    assert not complaints
+    for line in (
+        "| the step as it is trained | 50.00 | 100 % |",
+        "| alone: teacher | 20.00 | 40 % |",
+        "| operator: aten::conv | 25.00 | 50 % |",
+        "| floor: 10.0 G multiply-accumulates | 25.00 | 50 % |",
+        "| floor: 100 MB read and written | 10.00 | 20 % |",
+    ):
+        assert line in " ".join(text.split()).replace("|:", "|"), line

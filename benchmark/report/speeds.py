@@ -21,11 +21,12 @@ CAPTION = (
 
 
 def speed_tables(store: Store) -> tuple[list[Table], list[str]]:
-    """A table for each machine, in order of file name; and complaints about files that are something else."""
+    """Tables for each machine, in order of file name; and complaints about files that are something else."""
     tables, complaints = [], []
     for path in sorted((store.root / "speed").glob("[!.]*.json")):
         try:
-            tables.append(table_of(json.loads(path.read_text())))
+            value = json.loads(path.read_text())
+            tables += [table_of(value), *([bound_table(value)] if "bound" in value else [])]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             why = " ".join(f"{type(fault).__name__}: {fault}".split())
             complaints.append(f"{path}: not what `speed --suite targets` writes, left out ({why})")
@@ -45,6 +46,35 @@ def table_of(value: dict[str, Any]) -> Table:
         lines=tuple(Line(work, tuple(map(Shown, rest))) for work, *rest in rows),
         head="work",
         tidy=pd.DataFrame(rows, columns=["work", "machine", "target", "measured", "verdict"]),
+    )
+
+
+def bound_table(value: dict[str, Any]) -> Table:
+    """Where the time of a step goes on one machine, and what the machine could do at best."""
+    bound, step = value["bound"], value["bound"]["milliseconds"]["step"]
+    rows = [("the step as it is trained", step)]
+    rows += [(f"alone: {part}", taken) for part, taken in bound["milliseconds"].items() if part != "step"]
+    rows += [(f"operator: {name}", share * step) for name, share in bound["operators"].items()]
+    counted, rate = bound["counted"], bound["per_second"]
+    rows += [
+        (f"floor: {counted['macs'] / 1e9:.1f} G multiply-accumulates", bound["floor_ms"]["macs"]),
+        (f"floor: {counted['bytes'] / 1e6:.0f} MB read and written", bound["floor_ms"]["bytes"]),
+    ]
+    caption = (
+        f"{value['machine']}; {bound['work']}, batch {bound['batch']}. Parts: each carried out alone, its best round; "
+        "where steps are replayed from a graph they take longer alone. Operators: their share of a profiled step, of "
+        "the step’s time. Floors: the multiply-accumulates of convolutions and linear layers (backward twice forward) "
+        f"at the {rate['macs'] / 1e9:,.0f} G/s of a large matrix product in the same precision; the bytes that "
+        f"torch’s operators read and write, as if no cache kept them, at the {rate['bytes'] / 1e9:,.0f} GB/s of a copy."
+    )
+    return Table(
+        name=f"speed-{slug(value['machine'])}-bound",
+        title=f"Where a step goes · {value['machine']}",
+        caption=caption,
+        heads=("ms", "of the step"),
+        lines=tuple(Line(what, (Shown(f"{ms:.2f}"), Shown(f"{100 * ms / step:.0f} %"))) for what, ms in rows),
+        head="what",
+        tidy=pd.DataFrame(rows, columns=["what", "ms"]),
     )
 
 
