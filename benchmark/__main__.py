@@ -75,10 +75,10 @@ def list_(
 @app.command()
 def check(name: Annotated[str, typer.Argument(metavar="[NAME|FILE]")] = "", plugin: Plugins = ()):
     """Run the conformance checks on a method, on a file's methods, or on all.  Exit code 1 if one fails."""
-    from benchmark import check, registered
+    from benchmark import conform, registered
 
     registered.open_plugins(plugin)
-    failed = check.report(registered.named(name))
+    failed = conform.report(registered.named(name))
     raise typer.Exit(1 if failed else 0)
 
 

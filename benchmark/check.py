@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import itertools
 import json
-import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmark import spec
+from benchmark.graphs import Nature
 from benchmark.lane import Lane
 from benchmark.outputs import detached
-from benchmark.train import train
-from benchmark.trial import EPOCHS, PAIRS, Trial, each_stage, flown, fly_one_epoch, named_parameters, outputs, told
-from methods.contract import Stage, Unfit
+from benchmark.train import train, walk
+from benchmark.trial import EPOCHS, Trial, each_stage, flown, fly_one_epoch, named_parameters, outputs, told
+from methods.contract import Stage
 
 Check = Callable[[Trial], None]
 WAITS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__")
@@ -124,6 +122,18 @@ def a_step_waits_for_nothing(trial: Trial) -> None:
                 setattr(Tensor, name, value)
 
 
+def a_step_leaves_python_as_it_was(trial: Trial) -> None:
+    """Within an epoch steps change tensors in place, and nothing else: so a GPU can record one and replay it."""
+    lane = trial.lane()
+    for epoch in range(lane.epochs):
+        lane.begin_epoch(epoch)
+        natures = [Nature(lane.student, lane.method) for _ in walk([lane], epoch)]
+        assert all(nature == natures[0] for nature in natures), (
+            "a step changes what Python holds: gather in buffers, in place, or it cannot be replayed on a GPU"
+        )
+        lane.end_epoch(1.0, 1)
+
+
 def a_resumed_run_is_the_same_run(trial: Trial) -> None:
     """Killed after the first epoch and resumed, a run ends with the same curve, bit for bit."""
     straight = flown(trial, [trial.run])
@@ -156,38 +166,10 @@ CHECKS: list[Check] = [
     the_last_stage_has_the_recipes_epochs,
     state_has_two_homes,
     a_step_waits_for_nothing,
+    a_step_leaves_python_as_it_was,
     a_resumed_run_is_the_same_run,
     company_changes_nothing,
 ]
-
-
-def report(names: Iterable[str]) -> int:
-    """Run every check on every method, print a line each; returns how many failed."""
-    failed = 0
-    for name, pair in itertools.product(names, PAIRS):
-        started = time.perf_counter()
-        faults, unfit = examine(name, pair)
-        failed += len(faults)
-        verdict = f"unfit: {unfit}" if unfit else f"{len(faults)} failed" if faults else "conforms"
-        print(f"{name} on {'-'.join(pair)}: {verdict} ({time.perf_counter() - started:.1f} s)")
-        for fault in faults:
-            print(f"  {fault}")
-    return failed
-
-
-def examine(name: str, pair: tuple[str, str]) -> tuple[list[str], str]:
-    """The sentences of the checks that a method fails on a pair; and, if it does not serve the pair, why."""
-    faults = []
-    with tempfile.TemporaryDirectory(prefix="kd-check-") as root:
-        for check in CHECKS:
-            try:
-                check(Trial(name, *pair, Path(root)))
-            except Unfit as reason:
-                return [], str(reason)
-            except Exception as fault:  # noqa: BLE001  whatever a method does wrong is a finding
-                kind = "" if isinstance(fault, AssertionError) else f"{type(fault).__name__}: "
-                faults.append(f"{check.__name__.replace('_', ' ')}: {kind}{fault}")
-    return faults, ""
 
 
 def waits(name: str) -> Callable:

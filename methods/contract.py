@@ -79,7 +79,8 @@ class Method(nn.Module):
 
     Knobs are the keyword-only arguments of `__init__`, each with a type and a default: they are the schema of the
     command line, of validation, of the run's identity and of its record.  State has two homes: parameters
-    (trained with the student, thrown away after) and buffers (saved and resumed).
+    (trained with the student, thrown away after) and buffers (saved and resumed; changed in place).  A GPU may record
+    a step once and replay it throughout an epoch: what `loss` and `observe` do in Python is then not done again.
     """
 
     needs_teacher = True

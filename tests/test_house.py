@@ -20,6 +20,7 @@ FLOORS = (
     "compare explain export",
     "rebuild",
     "report outlook cost bound",
+    "conform",
     "sweep check adopt speed theory",
     "execute trial grid registered plain",
     "card origin",

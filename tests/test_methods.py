@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark import check
+from benchmark import check, conform
 from benchmark.trial import PAIRS, Trial
 from methods import registry
 from methods.contract import Method, Stage, Unfit
@@ -97,6 +97,13 @@ class Untyped(Method):
         return {"ce": F.cross_entropy(s.logits, batch.y)}
 
 
+class Counts(Good):
+    steps = 0
+
+    def observe(self, s, t, batch):
+        self.steps += 1
+
+
 FAULTY = {
     Waits: check.a_step_waits_for_nothing,
     Moody: check.terms_are_finite_scalars,
@@ -106,6 +113,7 @@ FAULTY = {
     Short: check.the_last_stage_has_the_recipes_epochs,
     Matrix: check.terms_are_finite_scalars,
     Untyped: check.knobs_can_be_recorded,
+    Counts: check.a_step_leaves_python_as_it_was,
 }
 
 
@@ -130,7 +138,7 @@ def test_a_method_that_draws_globally_is_caught_in_company(tmp_path, shelf):
 
 def test_a_sound_method_from_outside_conforms(tmp_path, shelf):
     registry.register("good")(Good)
-    assert check.examine("good", PAIRS[1]) == ([], "")
+    assert conform.examine("good", PAIRS[1]) == ([], "")
 
 
 def test_an_unfit_pair_is_a_reason_and_not_a_fault(shelf):
@@ -139,4 +147,4 @@ def test_an_unfit_pair_is_a_reason_and_not_a_fault(shelf):
             raise Unfit("needs equal widths")
 
     registry.register("picky")(Picky)
-    assert check.examine("picky", PAIRS[0]) == ([], "needs equal widths")
+    assert conform.examine("picky", PAIRS[0]) == ([], "needs equal widths")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import check
+from benchmark import conform
 from benchmark.models import names
 from benchmark.suite import suites
 from benchmark.trial import PAIRS
@@ -20,7 +20,7 @@ def test_the_method_in_twenty_lines_conforms_and_composes(tmp_path, shelf):
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     (tmp_path / "centred.py").write_text(code)
     registry.load(str(tmp_path / "centred.py"))
-    assert check.examine("centred", PAIRS[1]) == ([], "")
+    assert conform.examine("centred", PAIRS[1]) == ([], "")
     assert "centred.weight" in registry.knobs("centred+kd")
 
 
