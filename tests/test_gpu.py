@@ -19,6 +19,7 @@ from methods import registry
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:.*deterministic"),  # the median of lsh has no such kernel, and one answer
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
 

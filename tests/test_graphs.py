@@ -368,6 +368,7 @@ def test_it_notes_what_waits_and_passes_other_warnings_on(cuda):
     with pytest.warns(UserWarning, match="something else"), recorder.watch() as waits:
         assert cuda.modes[-1] == "warn"
         warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=1)
         warnings.warn("something else", stacklevel=1)
     assert waits == ["called a synchronizing CUDA operation"]
     assert cuda.modes[-1] == "default"
