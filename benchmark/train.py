@@ -73,7 +73,7 @@ def train(cohort: list[Run], setting: Setting, watch: Watch | None = None) -> li
 def together(cohort: list[Run], setting: Setting, watch: Watch, records: dict[str, Record]) -> bool:
     """Train in step, adding to the records; False if several lanes are left that do not fit into memory together."""
     try:
-        Flight(cohort, setting, watch, records).fly()
+        Cohort(cohort, setting, watch, records).fly()
     except torch.OutOfMemoryError:
         if sum(run.id not in records for run in cohort) < 2:
             raise
@@ -83,7 +83,7 @@ def together(cohort: list[Run], setting: Setting, watch: Watch, records: dict[st
     return True
 
 
-class Flight:
+class Cohort:
     """A cohort under way."""
 
     def __init__(self, cohort: list[Run], setting: Setting, watch: Watch, records: dict[str, Record]):
