@@ -140,7 +140,8 @@ def profiled(step: Step, batches: list[Batch], device: torch.device) -> dict[str
     """The operators that take most of the device's time, with their shares of it."""
     cuda = device.type == "cuda"
     word = "self_device_time_total" if cuda else "self_cpu_time_total"
-    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]) as seen:
+    kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]
+    with profile(activities=kinds, acc_events=True) as seen:
         for batch in batches:
             step(batch)
         wait(device)
