@@ -9,9 +9,7 @@ N images in a batch
 from __future__ import annotations
 
 import copy
-import ctypes
 import gc
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmark import norm, onednn
 from benchmark.belt import Belt, Look
+from benchmark.device import keep_memory, multiplies_bf16, tune
 from benchmark.errors import BadInput
 from benchmark.graphs import Recorder
 from benchmark.models.net import Net, fold
@@ -149,42 +148,6 @@ def machine(device: str = "auto", precision: Precision = "auto", graphs: bool = 
     picked = precision if precision != "auto" else ("bf16" if multiplies_bf16(chosen) else "fp32")
     if chosen.type == "cpu":
         keep_memory()
-    if chosen.type == "cuda":
+    else:
         tune(exact=picked == "fp32")
     return Machine(chosen, picked, graphs and chosen.type == "cuda")
-
-
-def tune(exact: bool) -> None:
-    """CUDA's choice of kernels: the same answer twice where there is a way to it, or the fastest found by trying.
-
-    Exact also means float32 throughout; else what remains in float32 may be multiplied in TF32.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, products may differ between streams
-    torch.use_deterministic_algorithms(exact, warn_only=True)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exact
-    torch.backends.cudnn.benchmark = not exact
-    torch.backends.cudnn.deterministic = exact
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done all that it was told to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the processor has instructions for bfloat16: AVX512-BF16 or AMX on x86, any GPU since Ampere."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    offers = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
-    return any(offer() for offer in offers if offer)
-
-
-def keep_memory() -> None:
-    """Ask glibc to keep freed memory: to give each activation back and fault it in again costs a tenth of a step."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library, which has habits of its own
-        return
-    for word in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-        mallopt(word, 1 << 30)

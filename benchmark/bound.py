@@ -17,9 +17,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark import accelerate, models, size, speed
-from benchmark.accelerate import Machine, wait
+from benchmark.accelerate import Machine
 from benchmark.data import Split
 from benchmark.datasets import Dataset
+from benchmark.device import wait
 from benchmark.lane import Lane
 from benchmark.memory import address, tensors
 from benchmark.setting import Setting

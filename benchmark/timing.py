@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.accelerate import wait
+from benchmark.device import wait
 from benchmark.lane import Lane
 from benchmark.run import Run
 from benchmark.setting import Setting

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from benchmark import datasets, teacher
-from benchmark.accelerate import machine, wait
+from benchmark.accelerate import machine
 from benchmark.data import splits
+from benchmark.device import wait
 from benchmark.lane import Lane
 from benchmark.run import Run
 from benchmark.setting import Setting

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_graphs import LONG, SETTINGS, a_lane, assert_equal, flown, state
 
-from benchmark import accelerate
+from benchmark import accelerate, device
 from benchmark.data import splits
 from benchmark.setting import Setting
 from benchmark.store import Store
@@ -35,7 +35,7 @@ def exact():
 def on_gpu(trial: Trial, precision: str, graphs: bool = True) -> Setting:
     """The trial's setting, on the device."""
     here = accelerate.machine("cuda", precision, graphs)
-    accelerate.tune(exact=True)
+    device.tune(exact=True)
     setting = trial.setting()
     learn, judged = splits(setting.data, "test", here.device)
     teacher = setting.teacher

@@ -33,7 +33,7 @@ FLOORS = (
     "teacher",
     "made size score weights memory",
     "accelerate data",
-    "belt outputs onednn norm",
+    "belt outputs onednn norm device",
     "graphs",
     "datasets models",
     "spec",
