@@ -53,9 +53,14 @@ class Machine:
         """Images in a batch that is only judged: as many as keep the device busy."""
         return 2500 if self.device.type == "cuda" else 500
 
+    @property
+    def ahead(self) -> int:
+        """Batches that a teacher is asked for at once: as many as keep the device busy and its caches whole."""
+        return 4 if self.device.type == "cuda" else 2
+
     def belt(self, look: Look | None) -> Belt:
         """What brings batches, and the answers of the teacher `look`, to the lanes of a cohort."""
-        return Belt(look, self.recorder if self.graphs else None)
+        return Belt(look, self.ahead, self.recorder if self.graphs else None)
 
     def recorder(self) -> Recorder:
         """For one that works on its own beside others."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from methods.contract import Outputs
@@ -31,6 +32,10 @@ class Widened(Sequence):
             return tuple(self[i] for i in range(*place.indices(len(self))))
         return self._maps[place].float()
 
+    def raw(self) -> tuple[Tensor, ...]:
+        """The maps as they were computed."""
+        return self._maps
+
     def detach(self) -> Widened:
         """The same maps cut off from their graph, still to be cast."""
         return Widened([m.detach() for m in self._maps])
@@ -44,6 +49,23 @@ def widen(outputs: Outputs) -> Outputs:
 def detached(outputs: Outputs) -> Outputs:
     """Outputs cut off from the graph that made them."""
     return Outputs(outputs.maps.detach(), outputs.embedding.detach(), outputs.logits.detach())
+
+
+def cut(outputs: Outputs, start: int, end: int) -> Outputs:
+    """What was shown for the images from start up to end; nothing is copied."""
+    maps, embedding, logits = outputs.maps.raw(), outputs.embedding, outputs.logits
+    return Outputs(Widened([m[start:end] for m in maps]), embedding[start:end], logits[start:end])
+
+
+def parts(outputs: Outputs) -> list[Tensor]:
+    """Maps as they were computed, embedding and logits."""
+    return [*outputs.maps.raw(), outputs.embedding, outputs.logits]
+
+
+def twin(outputs: Outputs) -> Outputs:
+    """The same, in memory of its own."""
+    *maps, embedding, logits = map(torch.clone, parts(outputs))
+    return Outputs(Widened(maps), embedding, logits)
 
 
 def same(a: Outputs, b: Outputs) -> bool:

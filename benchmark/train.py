@@ -148,10 +148,8 @@ def walk(live: list[Lane], epoch: int, attempt: Callable[..., Any] = at_once) ->
     """Every batch of an epoch through the teacher once and through each lane; one batch for each `next`."""
     run, setting = live[0].run, live[0].setting
     taught = any(lane.run.teacher for lane in live)
-    for images in setting.learn.epoch(run.seed, epoch, run.recipe):
-        batch, t = setting.belt.bring(images, taught)
+    for batch, t in setting.belt.carry(setting.learn.epoch(run.seed, epoch, run.recipe), taught):
         for lane in live:
             if lane.status == "flying":
                 attempt(lane, lane.step, batch, t)
         yield
-    setting.belt.join()
