@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark import accelerate, models, norm, seeds
+from benchmark import accelerate, device, models, norm, seeds
 from benchmark.accelerate import Machine
 from benchmark.errors import BadInput
 from benchmark.models.net import Norm
@@ -208,3 +208,24 @@ def test_outputs_can_be_cut_off_without_casting_their_maps():
     cut = detached(Outputs(Widened([raw]), torch.ones(1), torch.ones(1)))
     assert cut.maps._maps[0].dtype == torch.bfloat16
     assert not cut.maps[0].requires_grad
+
+
+def test_steps_are_replayed_on_cuda_only_and_only_if_wanted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert accelerate.machine("cuda", "bf16").graphs
+    assert not accelerate.machine("cuda", "bf16", graphs=False).graphs
+    assert not accelerate.machine("cpu", "bf16").graphs
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_cuda_is_told_to_answer_twice_the_same_or_to_look_for_the_fastest(exact):
+    flags = torch.backends.cudnn
+    before = flags.benchmark, flags.deterministic
+    try:
+        device.tune(exact)
+        assert (flags.benchmark, flags.deterministic) == (not exact, exact)
+        assert torch.are_deterministic_algorithms_enabled() is exact
+        assert not flags.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        flags.benchmark, flags.deterministic = before
+        torch.use_deterministic_algorithms(False)

@@ -18,7 +18,10 @@ from benchmark.report.wording import NOTHING, flat, percent, spoken
 
 POINTS = 60  # of a curve: enough for a picture of a thumb's width
 SILENT = "not recorded"
-MADE = ("suite", "options", "device", "precision", "torch", "torchvision", "cuda", "python", "plugins", "source")
+MADE = (
+    *("suite", "options", "device", "precision", "kernels", "graphs", "did_not_fit"),
+    *("torch", "torchvision", "cuda", "python", "plugins", "source"),
+)
 Facts = tuple[tuple[str, ...], ...]  # (path, value, origin), or (word, value)
 
 
