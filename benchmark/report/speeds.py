@@ -53,8 +53,10 @@ def bound_table(value: dict[str, Any]) -> Table:
     """Where the time of a step goes on one machine, and what the machine could do at best."""
     bound, step = value["bound"], value["bound"]["milliseconds"]["step"]
     rows = [("the step as it is trained", step)]
-    rows += [(f"alone: {part}", taken) for part, taken in bound["milliseconds"].items() if part != "step"]
-    rows += [(f"operator: {name}", share * step) for name, share in bound["operators"].items()]
+    parts = {f"alone: {part}": taken for part, taken in bound["milliseconds"].items() if part != "step"}
+    operators = {f"operator: {name}": share * step for name, share in bound["operators"].items()}
+    for shares in (parts, operators):
+        rows += sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     counted, rate = bound["counted"], bound["per_second"]
     rows += [
         (f"floor: {counted['macs'] / 1e9:.1f} G multiply-accumulates", bound["floor_ms"]["macs"]),
