@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.graphs import Nature, Recorder, Steady
+from benchmark.graphs import Recorder, Steady
+from benchmark.nature import Nature
 from benchmark.outputs import cut, parts, twin
 from methods.contract import Batch, Outputs
 
@@ -62,8 +63,7 @@ class Belt:
     def join(self) -> None:
         """What is done from here on comes after all that the workers were told to do."""
         for worker in self._workers:
-            if worker.recorder is not None:
-                worker.recorder.join()
+            worker.join()
 
     def dismiss(self) -> None:
         """Forget all workers but the teacher: nothing here keeps them in memory."""

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from benchmark import spec
-from benchmark.graphs import Nature
 from benchmark.lane import Lane
+from benchmark.nature import Nature
 from benchmark.outputs import detached
 from benchmark.train import train, walk
 from benchmark.trial import EPOCHS, Trial, each_stage, flown, fly_one_epoch, named_parameters, outputs, told

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+
+from benchmark.nature import Nature
 
 WARM = 3  # steps in a row that left everything in its place, before a recording
 TRIES = 12  # steps in an epoch, after which an action that is still not steady is left alone
 NEVER = f"it was never steady for {WARM} steps on inputs that stay in one place"
-PLAIN = (bool, int, float, str, bytes, type(None))
 
 
 class Recorder:
@@ -74,44 +74,6 @@ class Recorder:
         return graph.replay, result
 
 
-class Nature:
-    """All that a recording bakes in of some things: the identity and address of tensors, the values Python holds.
-
-    Tensors, modules and containers are walked; of other objects the identity counts.  Equal if nothing has moved.
-    """
-
-    def __init__(self, *things: object):
-        self._held: list[object] = []  # kept alive, so that no identity is given away again
-        self._seen: set[int] = set()
-        self._says = self._of(things)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Nature) and self._says == other._says
-
-    __hash__ = None
-
-    def _of(self, thing: object) -> object:
-        if isinstance(thing, PLAIN):
-            return repr(thing)
-        self._held.append(thing)
-        if isinstance(thing, Tensor):
-            return id(thing), thing.data_ptr(), thing.requires_grad
-        if id(thing) in self._seen:
-            return id(thing)
-        self._seen.add(id(thing))
-        inside = parts(thing)
-        return id(thing) if inside is None else (type(thing), [self._of(part) for part in inside])
-
-
-def parts(thing: object) -> list | None:
-    """What a module or a container holds, a mapping's keys and values in turn; None for other objects."""
-    if isinstance(thing, nn.Module):
-        thing = vars(thing)
-    if isinstance(thing, Mapping):
-        return [part for item in thing.items() for part in item]
-    return list(thing) if isinstance(thing, list | tuple | set | frozenset) else None
-
-
 class Steady:
     """An action on static inputs: carried out, then recorded, then replayed for as long as its nature stays the same.
 
@@ -128,6 +90,7 @@ class Steady:
     ):
         self.action, self.nature, self.recorder = action, nature, recorder
         self.recorded, self.replayed, self.never, self.reason = 0, 0, never, never
+        self.busy = False  # told to do something since the last `join`
         self._forget()
 
     def _forget(self, nature: Nature | None = None) -> None:
@@ -143,6 +106,12 @@ class Steady:
             self._forget(nature)
             self.reason = ""
 
+    def join(self) -> None:
+        """What is launched from here on comes after all that this was told to do."""
+        if self.recorder is not None and self.busy:
+            self.recorder.join()
+            self.busy = False
+
     def told(self) -> dict[str, Any] | None:
         """For a record: how often it was recorded and replayed, and why it last was not; None without a recorder."""
         if self.recorder is None:
@@ -154,6 +123,7 @@ class Steady:
         """What the action returns; from a replay, the very object that was returned to the recorder."""
         if self.recorder is None:
             return self.action(*given)
+        self.busy = True
         with self.recorder.branch():
             static = len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True))
             if self._replay is None and static and self._calm >= WARM:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import flight, landing, made, models, score, seeds
-from benchmark.graphs import Nature
+from benchmark.nature import Nature
 from benchmark.outputs import detached
 from benchmark.run import Run
 from benchmark.setting import Setting

@@ -14,8 +14,9 @@ from tape import MACHINE, Tape, Written
 from benchmark import graphs, models
 from benchmark.accelerate import Machine
 from benchmark.belt import Belt
-from benchmark.graphs import TRIES, WARM, Nature, Recorder, Steady
+from benchmark.graphs import TRIES, WARM, Recorder, Steady
 from benchmark.lane import Lane
+from benchmark.nature import Nature
 from benchmark.run import Cosine, Steps
 from benchmark.train import train, walk
 from benchmark.trial import CPU, PAIRS, RECIPE, Trial
@@ -369,6 +370,14 @@ def test_work_goes_to_a_stream_of_its_own_after_what_came_before(cuda):
         assert cuda.current[-1].name == "own"
     assert cuda.current[-1].name == "main"
     recorder.join()
+    assert cuda.asked == ["own waits for main", "main waits for own"]
+
+
+def test_nothing_waits_for_a_worker_that_was_told_nothing(cuda):
+    belt = Belt(None, 1, lambda: Recorder(torch.device("cuda")))
+    one, _ = (belt.steady(lambda: None, Nature) for _ in range(2))
+    one()
+    belt.join(), belt.join()
     assert cuda.asked == ["own waits for main", "main waits for own"]
 
 

@@ -36,6 +36,7 @@ FLOORS = (
     "belt",
     "outputs onednn norm device",
     "graphs",
+    "nature",
     "datasets models",
     "spec",
     "folders suite",
