@@ -10,7 +10,7 @@ import typer
 from benchmark import reading
 from benchmark.circumstances import shared
 from benchmark.errors import BadInput
-from benchmark.options import Data, Device, Download, Methods, Pairs, Plugins, Precision, Results
+from benchmark.options import Data, Device, Download, Graphs, Methods, Pairs, Plugins, Precision, Results
 from benchmark.suite import words
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -110,6 +110,7 @@ def speed(
     results: Results = Path("results"),
     device: Device = "auto",
     precision: Precision = "auto",
+    graphs: Graphs = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Images per second beside a plain loop, both measured here and now."""
@@ -118,9 +119,8 @@ def speed(
     if suite:
         print(targets.told(suite, data, results, device, steps, repeats, json))
     else:
-        print(
-            speed.show(speed.measure(teacher, student, words(methods), steps, repeats, data, device, precision), json)
-        )
+        found = speed.measure(teacher, student, words(methods), steps, repeats, data, device, precision, graphs)
+        print(speed.show(found, json))
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ def measure(
     data: Path,
     device: str = "auto",
     precision: Precision = "auto",
+    graphs: bool = True,
 ) -> dict[str, Any]:
     """Images per second of each, best and median over `repeats` of `count` steps (None: STEPS), and their ratio.
 
@@ -42,7 +43,7 @@ def measure(
     """
     images, source = pixels(data)
     runs = wanted(teacher, student, methods)
-    here = accelerate.machine(device, precision)
+    here = accelerate.machine(device, precision, graphs)
     count = count or STEPS[here.device.type]
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     with tempfile.TemporaryDirectory(prefix="kd-speed-") as root, plain.apart(runs[0], images, here.device) as slow:
