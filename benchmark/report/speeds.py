@@ -16,7 +16,8 @@ CAPTION = (
     "Batch 64, CIFAR-100’s shape. Ratios: this suite’s images per second over those of a plain loop (DataLoader "
     "workers, PIL crops, float32, eager, meters read at every step), both measured in turn in one run, best repeat "
     "of each; a cohort of L students counts each image L times. Shares: what a method adds to the plain student’s "
-    "step and the teacher’s forward, medians. Targets for another kind of machine are not measured here."
+    "step and the teacher’s forward, medians; below 0 it is noise. Targets for another kind of "
+    "machine are not measured here."
 )
 
 
