@@ -126,14 +126,14 @@ class Steady:
         self.busy = True
         with self.recorder.branch():
             static = len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True))
-            if self._replay is None and static and self._calm >= WARM:
-                return self._record(given)
             if self._replay is not None and static:
                 self.replayed += 1
                 self._replay()
                 return self._result
             if self._replay is not None or self.reason:
                 return self.action(*given)
+            if static and self._calm >= WARM:
+                return self._record(given)
             self._given = given
             return self._watched(given)
 

@@ -256,7 +256,10 @@ def test_an_optimiser_that_reads_its_rate_in_python_is_carried_out(trial):
 
 
 def test_what_fails_while_it_is_recorded_is_carried_out(monkeypatch, trial):
+    tried = []
+
     def spoilt(self, action):
+        tried.append(action)
         raise RuntimeError("capture failed\nwith a long trace")
 
     monkeypatch.setattr(Tape, "record", spoilt)
@@ -266,6 +269,7 @@ def test_what_fails_while_it_is_recorded_is_carried_out(monkeypatch, trial):
     assert taped.learning.told() == {
         "recorded": 0, "replayed": 0, "reason": "it could not be recorded: RuntimeError: capture failed",
     }  # fmt: skip
+    assert len(tried) == 1, "what failed once is not tried again at every step"
 
 
 def test_a_run_too_short_to_be_recorded_says_so(trial):
