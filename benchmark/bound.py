@@ -16,19 +16,16 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark import accelerate, models, size, speed
+from benchmark import cost, models, size, speed
 from benchmark.accelerate import Machine
-from benchmark.data import Split
 from benchmark.datasets import Dataset
 from benchmark.device import wait
 from benchmark.lane import Lane
 from benchmark.memory import address, tensors
-from benchmark.setting import Setting
-from benchmark.store import Store
+from benchmark.sweep import Ask
 from benchmark.timing import Step, bare, by_stage, in_turn, whole
 from methods.contract import Batch
 
-BATCHES = {"cpu": 4, "cuda": 50}
 WIDTH = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is timed
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}  # bytes of the tensor that is copied: larger than any cache
 SHOWN = 8  # operators in the profile
@@ -42,9 +39,9 @@ def measure(teacher: str, student: str, data: Path, device: str = "auto") -> dic
     counted.
     """
     images, _ = speed.pixels(data)
-    here = accelerate.machine(device)
     with tempfile.TemporaryDirectory(prefix="kd-bound-") as root:
-        lane, batches = ready(teacher, student, images, here, Path(root))
+        lane, batches = ready(teacher, student, images, data, device, Path(root))
+        here = lane.setting.machine
         found = timed(lane, batches)
         moved = bytes_of(lane, batches[0])
         operators = profiled(bare(lane), batches, here.device)
@@ -73,14 +70,11 @@ def words(found: dict[str, Any]) -> str:
     )
 
 
-def ready(teacher: str, student: str, images: Dataset, here: Machine, root: Path) -> tuple[Lane, list[Batch]]:
+def ready(teacher: str, student: str, images: Dataset, data: Path, device: str, root: Path) -> tuple[Lane, list[Batch]]:
     """A lane in its last epoch, and some batches of an epoch."""
     runs = speed.wanted(teacher, student, ("kd",))
-    count = BATCHES[here.device.type] * runs[0].recipe.batch
-    learn = Split(images.train_x[:count], images.train_y[:count], images.statistics, here.device)
-    judged = Split(images.test_x[:64], images.test_y[:64], images.statistics, here.device)
-    setting = Setting(Store(root), here, images, learn, judged, speed.untrained(runs, images, here, judged))
-    batches = list(learn.epoch(0, 0, runs[0].recipe))
+    setting = cost.settled(runs, images, Ask("crd", root, data, device), root)
+    batches = list(setting.learn.epoch(0, 0, runs[0].recipe))
     return list(by_stage(runs[0], setting, batches).values())[-1], batches
 
 
