@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
+import runpy
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -135,12 +135,12 @@ def making(entry: Entry) -> Lines:
     now = source(entry.run.method)
     if now and "source" in facts:
         same = "as it is now" if now == facts["source"] else f"is {now} now"
-        lines["source"] = ("source", f"{facts['source']} (the method's file {same})")
+        lines["source"] = ("source", f"{facts['source']} (the method's code {same})")
     return list(lines.values())
 
 
 def source(method: str) -> str:
-    """The digest of a method's files as they are now, as methods/registry.py takes it; "" for what lies elsewhere."""
+    """The hash of a method's code as it is now, as methods/registry.py takes it; "" for what lies elsewhere."""
     texts = []
     for part in method.split("+"):
         path = METHODS / f"{part}.py"
@@ -148,7 +148,8 @@ def source(method: str) -> str:
         if f'@register("{part}")'.encode() not in text:
             return ""
         texts.append(text)
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+    # Run from its file: importing the package `methods` would load torch.
+    return runpy.run_path(str(METHODS / "source_hash.py"))["source_hash"](*texts)
 
 
 # ---- where it stands

@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmark.errors import BadInput
+from benchmark.files import put
 from benchmark.rebuild import state
 from benchmark.report import build
 from benchmark.report.entries import Entry, gather
 from benchmark.report.notes import provenance
 from benchmark.report.wording import some
-from benchmark.store import Store, put
+from benchmark.store import Store
 
 KEPT = ("records/*.json", "teachers/*.json", "predictions/*.npz", "features/*")  # of the results
 DRAWN = ("pandas", "scipy", "matplotlib", "jinja2")  # what makes a report out of records

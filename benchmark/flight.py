@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmark.store import put
+from benchmark.files import put
 from methods import registry
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from benchmark.errors import BadInput
-from benchmark.store import put
+from benchmark.files import put
 
 ENDINGS = {".png", ".jpg", ".jpeg"}
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]

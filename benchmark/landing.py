@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from benchmark import flight, made, score, size, weights
-from benchmark.store import Record, put
+from benchmark.files import put
+from benchmark.store import Record
 from methods import registry
 
 if TYPE_CHECKING:

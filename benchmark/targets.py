@@ -18,7 +18,8 @@ from tabulate import tabulate
 
 from benchmark import accelerate, bound, cost, made, models, size, spec, speed
 from benchmark.errors import BadInput
-from benchmark.store import Store, put
+from benchmark.files import put
+from benchmark.store import Store
 from benchmark.sweep import Ask
 from methods import registry
 

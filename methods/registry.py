@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from methods.contract import Clock, Method, Shape, Stage
+from methods.source_hash import source_hash
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 _shelf: dict[str, type[Method]] = {}
@@ -93,9 +94,8 @@ def source(cls: type) -> Path:
 
 
 def digest(name: str) -> str:
-    """12 hex digits over the source of a method's file (all of its parts' files): what made a record stale or fresh."""
-    text = b"".join(source(get(part)).read_bytes() for part in name.split("+"))
-    return hashlib.sha256(text).hexdigest()[:12]
+    """12 hex digits over the code of a method's file (all of its parts' files): what made a record stale or fresh."""
+    return source_hash(*(source(get(part)).read_bytes() for part in name.split("+")))
 
 
 def about(name: str) -> str:

@@ -19,6 +19,7 @@ from benchmark.export import export
 from benchmark.report import build
 from benchmark.run import Recipe, Run, Steps
 from benchmark.store import Record, Store
+from methods import registry
 
 ROOT = Path(__file__).parents[1]
 RECIPE = Recipe(epochs=6, lr=0.05, schedule=Steps(at=(3, 5)))
@@ -204,14 +205,14 @@ def test_imported_weights_are_imported_again(results):
     assert text.endswith("python -m benchmark import-weights net.pth --model resnet20 --dataset cifar100")
 
 
-def test_a_method_whose_file_has_changed_says_so(results):
-    now = hashlib.sha256((ROOT / "methods/kd.py").read_bytes()).hexdigest()[:12]
+def test_a_method_whose_code_has_changed_says_so(results):
+    now = registry.digest("kd")
     outside = a_record(a_run("outside"), source="bbbb")
     folder = results("a", {}, a_record(a_run(), source=now), a_record(a_run(seed=1)), outside)
     sources = [shown(explain(run.id, folder))["source"][0] for run in (a_run(), a_run(seed=1), a_run("outside"))]
     assert sources == [
-        f"{now} (the method's file as it is now)",
-        f"aaaa (the method's file is {now} now)",
+        f"{now} (the method's code as it is now)",
+        f"aaaa (the method's code is {now} now)",
         "bbbb",
     ]
 

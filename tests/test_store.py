@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark import files as writing
 from benchmark import store as module
 from benchmark import weights
 from benchmark.errors import BadInput
+from benchmark.files import put
 from benchmark.models import build
 from benchmark.seeds import scope
-from benchmark.store import Record, Store, dump, put
+from benchmark.store import Record, Store, dump
 
 ID, OTHER = "0123456789ab", "ba9876543210"
 
@@ -32,6 +34,12 @@ def files(store):
 
 
 # ---- records
+def test_a_hash_of_a_method_files_bytes_is_read_as_that_of_its_code(store):
+    old, now = next(iter(module.early_hashes().items()))
+    store.add(a_record(made={"source": old}))
+    assert [record.made["source"] for record in store.records()] == [now]
+
+
 def test_a_record_is_read_as_it_was_written(store):
     full = a_record(score={"top1": 0.5, "best_epoch": 3}, curve={"lr": [0.1]}, error={"type": "E", "message": "m"})
     written = store.add(full)
@@ -173,7 +181,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
     def cut(_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", cut)
+    monkeypatch.setattr(writing.os, "fsync", cut)
     for fresh in (False, True):
         with pytest.raises(OSError, match="no space"):
             put(path, b"new", fresh)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from benchmark.store import put
+from benchmark.files import put
 
 MANIFEST, FOLDERS = "manifest.txt", ("tables", "figures")
 

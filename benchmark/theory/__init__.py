@@ -18,9 +18,10 @@ import numpy as np
 from benchmark import accelerate, datasets, made
 from benchmark.data import splits
 from benchmark.errors import BadInput
+from benchmark.files import put
 from benchmark.landing import packed
 from benchmark.run import Run
-from benchmark.store import Store, plain, put
+from benchmark.store import Store, plain
 from benchmark.theory import gaze
 from benchmark.theory.pairs import Pair, label, pairs_of, remedies, stem, title
 from benchmark.theory.study import BASE, KERNEL, PLANES, Study, costs, measure
