@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 
-def put(path: Path, data: bytes, fresh: bool = False) -> Path:
+def write_atomic(path: Path, data: bytes, fresh: bool = False) -> Path:
     """Write a file in one step: readers see all of it or nothing.  `fresh`: raises FileExistsError if it is there."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

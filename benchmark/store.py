@@ -19,17 +19,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark.files import put
+from benchmark.files import write_atomic
 
 SCHEMA = 1
-SMALL = 20_000_000  # bytes of weights that may be committed
+MAX_COMMITTED_BYTES = 20_000_000  # bytes of weights that may be committed
 Status = Literal["done", "diverged", "failed", "unfit"]
 
 
 class Record(BaseModel):
     """What became of one attempt.  Scores are fractions (0 to 1), times seconds, sizes counts of numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal[1] = Field(SCHEMA, alias="schema")
     kind: Literal["run", "cost"] = "run"
@@ -41,7 +41,7 @@ class Record(BaseModel):
     curve: dict[str, Any] = {}  # per epoch: stage, lr, top1; loss: term -> per epoch
     size: dict[str, Any] = {}  # parameters, buffers, MACs
     clock: dict[str, Any] = {}  # seconds, epochs, images per second, lanes in company
-    made: dict[str, Any] = {}  # by what: source, versions, device, data, teacher
+    provenance: dict[str, Any] = Field({}, alias="made")  # by what: source, versions, device, data, teacher
     about: str = ""  # the method's own words: citation, equation, departures
     error: dict[str, str] | None = None  # type, message, trace
 
@@ -88,10 +88,10 @@ class Store:
         """Write a record under the first free attempt; never overwrites, never half seen.  Returns it as written."""
         folder = self._folder("records")
         suffix = "" if record.kind == "run" else f"-{record.kind}"
-        record = Record.model_validate(plain(record.model_dump(by_alias=True)))
+        record = Record.model_validate(json_safe(record.model_dump(by_alias=True)))
         while True:
             try:
-                put(folder / f"{record.name}{suffix}.json", dump(record).encode(), fresh=True)
+                write_atomic(folder / f"{record.name}{suffix}.json", dump(record).encode(), fresh=True)
                 return record
             except FileExistsError:
                 record = record.model_copy(update={"attempt": record.attempt + 1})
@@ -102,8 +102,8 @@ class Store:
             if isinstance(value, dict) and value.get("schema", SCHEMA) != SCHEMA:
                 raise ValueError(f"schema {value['schema']}, this program reads {SCHEMA}")
             record = Record.model_validate(value)
-            if now := early_hashes().get(str(record.made.get("source"))):
-                record.made["source"] = now
+            if now := early_hashes().get(str(record.provenance.get("source"))):
+                record.provenance["source"] = now
             return record
         except ValidationError as fault:
             first = fault.errors()[0]
@@ -121,15 +121,15 @@ class Store:
 
     def keep_weights(self, id: str, data: bytes) -> Path:
         """Keep a run's weights (safetensors bytes); every run's, out of git's sight until it becomes a teacher."""
-        return put(self._folder("weights") / f"{id}.safetensors", data)
+        return write_atomic(self._folder("weights") / f"{id}.safetensors", data)
 
     def keep_teacher(self, record: Record) -> Path | None:
         """Move a run's weights to where students look first, its record beside them; too large ones stay put."""
         path = self.weights(record.id)
         try:
-            if path is None or path.parent.name == "teachers" or path.stat().st_size > SMALL:
+            if path is None or path.parent.name == "teachers" or path.stat().st_size > MAX_COMMITTED_BYTES:
                 return path
-            put(self._folder("teachers") / f"{record.id}.json", dump(record).encode())
+            write_atomic(self._folder("teachers") / f"{record.id}.json", dump(record).encode())
             return path.replace(self.root / "teachers" / path.name)
         except FileNotFoundError:  # another process has just moved it
             return self.weights(record.id)
@@ -142,23 +142,23 @@ class Store:
         """Where the logits of the judged images are kept, in half precision."""
         return self._folder("logits") / f"{id}.npz"
 
-    def flight(self, id: str) -> Path:
+    def checkpoint(self, id: str) -> Path:
         """Where a run under way is kept."""
-        return self._folder("flight") / f"{id}.pt"
+        return self._folder("checkpoints") / f"{id}.pt"
 
     # ---- a sweep under way
     def keep_plan(self, runs: list[dict[str, Any]]) -> None:
         """Say which runs a sweep is at: the report shows those that have no record yet.  None at all: it is done."""
-        path = self._folder("flight") / "plan.json"
+        path = self._folder("checkpoints") / "plan.json"
         if runs:
-            put(path, json.dumps(runs).encode())
+            write_atomic(path, json.dumps(runs).encode())
         else:
             path.unlink(missing_ok=True)
 
     def planned(self) -> list[dict[str, Any]]:
         """The runs that a sweep is at, or was when it was stopped."""
         try:
-            return json.loads((self.root / "flight" / "plan.json").read_text())
+            return json.loads((self.root / "checkpoints" / "plan.json").read_text())
         except (OSError, ValueError):
             return []
 
@@ -177,10 +177,10 @@ def dump(record: Record) -> str:
     return json.dumps(record.model_dump(by_alias=True), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def plain(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """The same value as JSON can say it: what is not finite becomes None."""
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): json_safe(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [json_safe(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

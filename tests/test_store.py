@@ -10,12 +10,12 @@ from torch import nn
 
 from benchmark import files as writing
 from benchmark import store as module
-from benchmark import weights
 from benchmark.errors import BadInput
-from benchmark.files import put
+from benchmark.experiment.seeds import scope
+from benchmark.files import write_atomic
 from benchmark.models import build
-from benchmark.seeds import scope
 from benchmark.store import Record, Store, dump
+from benchmark.training import weights
 
 ID, OTHER = "0123456789ab", "ba9876543210"
 
@@ -37,7 +37,7 @@ def files(store):
 def test_a_hash_of_a_method_files_bytes_is_read_as_that_of_its_code(store):
     old, now = next(iter(module.early_hashes().items()))
     store.add(a_record(made={"source": old}))
-    assert [record.made["source"] for record in store.records()] == [now]
+    assert [record.provenance["source"] for record in store.records()] == [now]
 
 
 def test_a_record_is_read_as_it_was_written(store):
@@ -176,7 +176,7 @@ def test_a_store_that_is_not_there_is_empty_and_stays_away(tmp_path):
 
 # ---- one step
 def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = put(tmp_path / "x.json", b"old")
+    path = write_atomic(tmp_path / "x.json", b"old")
 
     def cut(_):
         raise OSError("no space left on device")
@@ -184,17 +184,17 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
     monkeypatch.setattr(writing.os, "fsync", cut)
     for fresh in (False, True):
         with pytest.raises(OSError, match="no space"):
-            put(path, b"new", fresh)
+            write_atomic(path, b"new", fresh)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_fresh_file_must_not_be_there(tmp_path):
-    path = put(tmp_path / "x.json", b"old", fresh=True)
+    path = write_atomic(tmp_path / "x.json", b"old", fresh=True)
     with pytest.raises(FileExistsError):
-        put(path, b"new", fresh=True)
+        write_atomic(path, b"new", fresh=True)
     assert path.read_bytes() == b"old"
-    assert put(path, b"new").read_bytes() == b"new"
+    assert write_atomic(path, b"new").read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -219,7 +219,7 @@ def test_a_teachers_copy_answers_where_the_records_are_gone_and_counts_once_wher
 
 
 def test_a_large_teacher_stays_out_of_gits_sight(store, monkeypatch):
-    monkeypatch.setattr(module, "SMALL", 3)
+    monkeypatch.setattr(module, "MAX_COMMITTED_BYTES", 3)
     record = store.add(a_record())
     path = store.keep_weights(ID, b"1234")
     assert store.keep_teacher(record) == path == store.weights(ID)
@@ -233,11 +233,11 @@ def test_two_processes_may_keep_the_same_teacher_at_once(store, monkeypatch):
     store.keep_weights(ID, b"w")
 
     def write_second(*words, **more):
-        monkeypatch.setattr(module, "put", put)
+        monkeypatch.setattr(module, "write_atomic", write_atomic)
         Store(store.root).keep_teacher(record)
-        return put(*words, **more)
+        return write_atomic(*words, **more)
 
-    monkeypatch.setattr(module, "put", write_second)
+    monkeypatch.setattr(module, "write_atomic", write_second)
     assert store.keep_teacher(record) == store.weights(ID)
     assert store.weights(ID).read_bytes() == b"w"
 
@@ -255,8 +255,8 @@ def net():
 
 
 def kept(net, path):
-    path.write_bytes(weights.pack(net))
-    return weights.unpack(path, "resnet8", 10)
+    path.write_bytes(weights.to_bytes(net))
+    return weights.load_network(path, "resnet8", 10)
 
 
 def test_weights_come_back_in_float32_rounded_to_half_precision(net, tmp_path):
@@ -289,17 +289,17 @@ def test_a_layer_that_a_method_left_comes_back(net, tmp_path, bias):
 
 
 def test_equal_networks_have_equal_bytes_wherever_their_channels_lie(net):
-    before = weights.pack(net)
-    assert weights.pack(net.to(memory_format=torch.channels_last)) == before
+    before = weights.to_bytes(net)
+    assert weights.to_bytes(net.to(memory_format=torch.channels_last)) == before
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "text", "gone"])
 def test_a_damaged_file_of_weights_is_named(net, tmp_path, damage):
-    path, data = tmp_path / "w", weights.pack(net)
+    path, data = tmp_path / "w", weights.to_bytes(net)
     if damage != "gone":
         path.write_bytes({"cut": data[: len(data) // 2], "emptied": b"", "text": b"not weights" * 9}[damage])
     with pytest.raises(BadInput, match="resnet8 of 10 classes") as caught:
-        weights.unpack(path, "resnet8", 10)
+        weights.load_network(path, "resnet8", 10)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -307,9 +307,9 @@ def test_a_damaged_file_of_weights_is_named(net, tmp_path, damage):
 @pytest.mark.parametrize(("network", "classes"), [("resnet14", 10), ("wrn_16_1", 10), ("resnet8", 100)])
 def test_weights_of_another_network_are_refused(net, tmp_path, network, classes):
     path = tmp_path / "w"
-    path.write_bytes(weights.pack(net))
+    path.write_bytes(weights.to_bytes(net))
     with pytest.raises(BadInput, match=f"does not hold a {network} of {classes} classes"):
-        weights.unpack(path, network, classes)
+        weights.load_network(path, network, classes)
 
 
 def test_a_plan_is_kept_while_a_sweep_is_under_way(tmp_path):

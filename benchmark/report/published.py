@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmark.report.cells import Cell, Pair, Protocol, Terms
+from benchmark.experiment.run import Recipe
+from benchmark.experiment.suite import make_recipe
+from benchmark.report.formatting import count_of, flatten
+from benchmark.report.records.cells import Cell, Pair, Protocol, Terms
 from benchmark.report.statistics import Summary
-from benchmark.report.wording import flat, some
-from benchmark.run import Recipe
-from benchmark.suite import make_recipe
 
 FILE = Path(__file__).with_name("published.csv")
 PASS, NEAR, FAIL, FEW, OTHER = "PASS", "NEAR", "FAIL", "n too small", "different protocol"
@@ -39,7 +39,7 @@ PROTOCOLS: dict[str, dict[str, float]] = {  # recipe -> network -> its learning 
 }
 KNOWN = {"fitnets": "images whitened there (GCN, ZCA), not here"}  # what a recipe cannot say
 ALWAYS = {"optimiser": "sgd"}  # what a recipe means that does not say it
-INDIFFERENT = ("dataset", "judge", "precision")  # of a protocol's terms: matched apart, or not part of it
+MATCHED_ELSEWHERE = ("dataset", "judge", "precision")  # of a protocol's terms: matched apart, or not part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class Quoted:
             return False
         ours = json.loads(cell.row.knobs or "{}")
         said = json.loads(self.knobs or "{}")
-        return parts(self.method) == parts(cell.row.method or cell.row.kind) and all(
+        return method_parts(self.method) == method_parts(cell.row.method or cell.row.kind) and all(
             ours.get(knob, value) == value for knob, value in said.items()
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class PublishedMatch:
     """A cell and a number that a paper prints for it."""
 
     cell: Cell
@@ -85,7 +85,7 @@ class Beside:
     @property
     def ours(self) -> Summary:
         """Top-1 after the last epoch, a fraction."""
-        return self.cell.summary() or Summary(self.cell.told, 1)
+        return self.cell.summary() or Summary(self.cell.reported_top1, 1)
 
     @property
     def difference(self) -> Summary:
@@ -97,7 +97,7 @@ class Beside:
     @property
     def verdict(self) -> str:
         """PASS, NEAR, FAIL, or why none of them can be said."""
-        return OTHER if self.departures else judged(self.difference)
+        return OTHER if self.departures else verdict_of(self.difference)
 
     @property
     def reason(self) -> str:
@@ -106,20 +106,20 @@ class Beside:
         if self.departures or found.low is None:
             return "; ".join(self.departures) or f"n = {found.n}, no interval"
         half = 100 * (found.high - found.low) / 2
-        wide = self.verdict == PASS and far(found) > PASSES and half > NEARS
+        wide = self.verdict == PASS and points_apart(found) > PASSES and half > NEARS
         return f"interval wider than ± {NEARS:g}" if wide else ""
 
 
-def judged(difference: Summary) -> str:
+def verdict_of(difference: Summary) -> str:
     """PASS: the interval contains 0 or at most 0.3 points off; NEAR: at most 0.7; FAIL: further; fractions given."""
     if difference.low is None:
         return FEW
-    if difference.low <= 0 <= difference.high or far(difference) <= PASSES:
+    if difference.low <= 0 <= difference.high or points_apart(difference) <= PASSES:
         return PASS
-    return NEAR if far(difference) <= NEARS else FAIL
+    return NEAR if points_apart(difference) <= NEARS else FAIL
 
 
-def far(difference: Summary) -> float:
+def points_apart(difference: Summary) -> float:
     """The size of a difference in points, rid of the noise of binary fractions."""
     return round(abs(100 * difference.mean), 9)
 
@@ -131,18 +131,18 @@ def published() -> tuple[Quoted, ...]:
         return tuple(Quoted(**line) for line in csv.DictReader(file))
 
 
-def beside(protocol: Protocol, known: Iterable[Quoted] | None = None) -> list[Beside]:
+def match_published(protocol: Protocol, known: Iterable[Quoted] | None = None) -> list[PublishedMatch]:
     """Every cell that has a score, with every number printed for it; none unless judged on the test images."""
     terms = dict(protocol.terms)
     if terms["judge"] != "test":
         return []
     here = [quoted for quoted in (published() if known is None else known) if quoted.dataset == terms["dataset"]]
     cells = [protocol.cells[row, pair] for pair in protocol.pairs for row in protocol.rows]
-    found: dict[tuple, Beside] = {}  # a number that a paper prints twice is one
-    for cell in (cell for cell in cells if cell.scored or cell.told is not None):
+    found: dict[tuple, PublishedMatch] = {}  # a number that a paper prints twice is one
+    for cell in (cell for cell in cells if cell.scored or cell.reported_top1 is not None):
         for one in (one for one in here if one.fits(cell)):
             key = (cell.pair, cell.row, one.paper, one.value, one.epoch)
-            found.setdefault(key, Beside(cell, one, departures(protocol, cell, one)))
+            found.setdefault(key, PublishedMatch(cell, one, departures(protocol, cell, one)))
     return list(found.values())
 
 
@@ -152,22 +152,22 @@ def departures(protocol: Protocol, cell: Cell, quoted: Quoted) -> tuple[str, ...
         return ("theirs is not known" if not quoted.protocol else f"theirs is {quoted.protocol}",)
     pair, found = cell.pair, [KNOWN[quoted.protocol]] if quoted.protocol in KNOWN else []
     if cell.row.kind != "teacher":
-        found += unlike(protocol.terms, pair.rate, pair.student, quoted.protocol)
+        found += recipe_differences(protocol.terms, pair.rate, pair.student, quoted.protocol)
     if cell.row.kind != "student" and pair.teacher and pair.teacher.recipe:
-        found += [f"teacher: {words}" for words in teachers(protocol, pair, quoted.protocol)]
+        found += [f"teacher: {difference}" for difference in teachers(protocol, pair, quoted.protocol)]
     return (*found, *(["the best epoch there, the last here"] if quoted.epoch == "best" else []))
 
 
 def teachers(protocol: Protocol, pair: Pair, name: str) -> list[str]:
     """The same of the pair's teacher; one that was found, not trained, is taken for the paper's."""
-    return unlike(protocol.teacher_terms, pair.teacher.recipe.lr, pair.teacher.student, name)
+    return recipe_differences(protocol.teacher_terms, pair.teacher.recipe.lr, pair.teacher.student, name)
 
 
-def unlike(terms: Terms, rate: float | None, network: str, name: str) -> list[str]:
+def recipe_differences(terms: Terms, rate: float | None, network: str, name: str) -> list[str]:
     """Where terms and learning rate are not those of the recipe `name`: "12 epochs, not 240"."""
     recipe = recipe_of(name)
-    asked = ALWAYS | flat(recipe.model_dump(mode="json", exclude={"lr", "precision"}))
-    own = ALWAYS | {word: value for word, value in terms if word not in INDIFFERENT}
+    asked = ALWAYS | flatten(recipe.model_dump(mode="json", exclude={"lr", "precision"}))
+    own = ALWAYS | {word: value for word, value in terms if word not in MATCHED_ELSEWHERE}
     odd = [word for word in asked | own if own.get(word) != asked.get(word)]
     if "epochs" in odd:  # a schedule moves with them
         odd = [word for word in odd if not word.startswith("schedule")]
@@ -176,7 +176,7 @@ def unlike(terms: Terms, rate: float | None, network: str, name: str) -> list[st
     if rate != due:
         values["lr"] = (f"{rate:g}" if rate else "none", f"{due:g}")
     return [
-        f"{some(int(ours), 'epoch')}, not {theirs}"
+        f"{count_of(int(ours), 'epoch')}, not {theirs}"
         if word == "epochs" and ours.isdigit()
         else f"{word} {ours}, not {theirs}"
         for word, (ours, theirs) in values.items()
@@ -189,6 +189,6 @@ def recipe_of(protocol: str) -> Recipe:
     return make_recipe(protocol)
 
 
-def parts(name: str) -> frozenset[str]:
+def method_parts(name: str) -> frozenset[str]:
     """The methods that a name composes, in whatever order."""
     return frozenset(name.split("+"))

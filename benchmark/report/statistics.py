@@ -87,11 +87,11 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired | None:
 def sign_flip(values: Sequence[float]) -> float:
     """The share of all 2^n choices of signs whose sum is as far from 0 as the one seen; never below 2^(1−n)."""
     whole = np.rint(FINE * np.asarray(values))  # whole numbers: sums that are equal come out equal
-    return flipped(tuple(whole if whole.sum() >= 0 else -whole))
+    return sign_flip_p(tuple(whole if whole.sum() >= 0 else -whole))
 
 
 @cache
-def flipped(whole: tuple[float, ...]) -> float:
+def sign_flip_p(whole: tuple[float, ...]) -> float:
     """The exact p of differences; a row held against another has that of the other held against it."""
     return float(permutation_test((np.array(whole),), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue)
 
@@ -131,7 +131,7 @@ def welch(a: Summary, b: Summary) -> tuple[float, float] | None:
     return difference - half, difference + half
 
 
-def apart(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, float] | None:
+def difference_interval(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, float] | None:
     """The interval of a minus b: paired where they share two seeds, else Welch's; None where either has one value."""
     both = paired(a, b)
     if both and both.sd is not None:
@@ -149,7 +149,7 @@ def leaders(column: Mapping[Hashable, Mapping[int, float]]) -> set[Hashable]:
     best = max(means, key=lambda name: means[name].mean)
     if means[best].n == 1:
         return set()
-    intervals = {name: apart(column[best], column[name]) for name in means}
+    intervals = {name: difference_interval(column[best], column[name]) for name in means}
     return {name for name, interval in intervals.items() if name == best or (interval and interval[0] <= 0)}
 
 

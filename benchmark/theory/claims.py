@@ -67,7 +67,7 @@ def by_angle(theta: Array, same: Array) -> list[dict[str, float]]:
     return found
 
 
-def compared(difference: Array, sign: int) -> dict[str, Any]:
+def paired_claim(difference: Array, sign: int) -> dict[str, Any]:
     """Whether the mean of paired differences (N,) has the claimed sign, beyond two standard errors over images."""
     mean, error = difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
     verdict = "cannot be told" if abs(mean) <= 2 * error else "holds" if mean * sign > 0 else "does not hold"

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark import spec
-from benchmark.run import Run
+from benchmark.experiment import resolve
+from benchmark.experiment.run import Run
 from benchmark.store import Record, Store
 
 if TYPE_CHECKING:
-    from benchmark.sweep import Ask
+    from benchmark.sweep.runner import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,18 @@ def title(pair: Pair) -> str:
     return f"{run.dataset}, {pair.teacher.student} teaches {pair.student}, seed {run.seed}"
 
 
-def stem(pair: Pair) -> str:
+def file_stem(pair: Pair) -> str:
     """The name of a pair's two files; the hex digits hash the protocol, not the methods that were there."""
     run = pair.runs[0]
-    told = run.model_dump(mode="json", include={"dataset", "judge", "student", "recipe"}) | {"teacher": pair.teacher.id}
-    mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:6]
-    words = (re.sub(r"[^A-Za-z0-9_]+", "_", word) for word in (run.dataset, pair.teacher.student, pair.student))
-    return "-".join([*words, mark])
+    determining = run.model_dump(mode="json", include={"dataset", "judge", "student", "recipe"}) | {
+        "teacher": pair.teacher.id
+    }
+    mark = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:6]
+    parts = (re.sub(r"[^A-Za-z0-9_]+", "_", word) for word in (run.dataset, pair.teacher.student, pair.student))
+    return "-".join([*parts, mark])
 
 
-def remedies(pair: Pair, latest: Mapping[str, Record], ask: Ask) -> list[str]:
+def missing_weights_lines(pair: Pair, latest: Mapping[str, Record], options: Options) -> list[str]:
     """Whose weights are not there and why, with the command that makes those that can be made.
 
     latest: id -> the record that counts.
@@ -88,24 +90,24 @@ def remedies(pair: Pair, latest: Mapping[str, Record], ask: Ask) -> list[str]:
         hopeless = record and record.status in ("unfit", "diverged")  # it would end so again
         why = f"{record.status}: {record.error['message']}" if hopeless else record.status if record else "not trained"
         groups.setdefault(why, []).append(run)
-    return [f"{'; '.join(map(label, runs))}: {advice(why, runs, pair, ask)}" for why, runs in groups.items()]
+    return [f"{'; '.join(map(label, runs))}: {advice(why, runs, pair, options)}" for why, runs in groups.items()]
 
 
-def advice(why: str, runs: Sequence[Run], pair: Pair, ask: Ask) -> str:
+def advice(why: str, runs: Sequence[Run], pair: Pair, options: Options) -> str:
     """What to do about runs without weights."""
     methods = ",".join(dict.fromkeys(run.method for run in runs))
-    words = ["python", "-m", "benchmark", "run", ask.suite, "-p", f"{pair.teacher.student}-{pair.student}"]
-    words += ["-m", methods, "--seeds", str(runs[0].seed), *ask.options]
+    parts = ["python", "-m", "benchmark", "run", options.suite, "-p", f"{pair.teacher.student}-{pair.student}"]
+    parts += ["-m", methods, "--seeds", str(runs[0].seed), *options.suite_changes]
     if why == "done":  # `run` alone would find the records and do nothing
-        words.append("--again")
+        parts.append("--again")
         why = "its record is kept, its weights are not"
-    if ask.results != Path("results"):
-        words += ["--results", str(ask.results)]
-    return why if ":" in why else f"{why}: {shlex.join(words)}"
+    if options.results != Path("results"):
+        parts += ["--results", str(options.results)]
+    return why if ":" in why else f"{why}: {shlex.join(parts)}"
 
 
 def label(run: Run) -> str:
     """A run's method, and its knobs that are not at their defaults."""
-    usual = spec.resolve(run.method, {})
+    usual = resolve.resolve_knobs(run.method, {})
     odd = [f"{knob} {value}" for knob, value in run.knobs.items() if value != usual.get(knob)]
     return ", ".join([run.method, *odd])

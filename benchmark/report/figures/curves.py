@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.drawing import Picture, Style, face
+from benchmark.report.figures.panels import FigureSpec, Style, marker_style
 from benchmark.report.figures.teacher import draw_teacher
+from benchmark.report.records.cells import Pair, Protocol, Row
 
 POINTS = 80  # of a line at most: more cannot be seen in a panel
 BANDS = (
@@ -27,7 +27,7 @@ def draw_curves(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, St
         return []
     floors = []
     for index, (cell, values) in enumerate(cells):
-        means = draw_band(axes, values, look_of(cell.row, styles[cell.row]), index / len(cells))
+        means = draw_band(axes, values, line_look(cell.row, styles[cell.row]), index / len(cells))
         floors.append(means[len(means) * 2 // 3 :].min())
     rows = [cell.row for cell, _ in cells] + draw_teacher(axes, protocol, pair)
     room = 0.08 * max(axes.dataLim.y1 - min(floors), 1.0)
@@ -57,12 +57,12 @@ def draw_band(axes: Axes, values: np.ndarray, look: dict[str, object], shift: fl
     return means
 
 
-def look_of(row: Row, style: Style) -> dict[str, object]:
+def line_look(row: Row, style: Style) -> dict[str, object]:
     """A line in the row's colour with its marker."""
-    return {"color": style[0], "marker": style[1], **face(row)}
+    return {"color": style[0], "marker": style[1], **marker_style(row)}
 
 
-CURVES = Picture(
+CURVES = FigureSpec(
     "curves",
     "Accuracy over the epochs",
     f"Top-1 accuracy after each epoch, those of earlier stages included. {BANDS} Dashed line: the teacher after its "

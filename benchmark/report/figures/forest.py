@@ -6,13 +6,13 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.comparisons import BASELINE, differences
-from benchmark.report.drawing import Picture, Style
-from benchmark.report.figures.rows import name_rows, padded
-from benchmark.report.ink import PAPER
+from benchmark.report.figures.method_axis import name_rows, padded
+from benchmark.report.figures.panels import FigureSpec, Style
+from benchmark.report.figures.style import BACKGROUND
+from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.statistics import Paired
-from benchmark.report.tables import percent_level
+from benchmark.report.tables.comparisons import BASELINE, differences
+from benchmark.report.tables.table import percent_level
 
 REACH = 2.5  # times the largest difference, how far an interval is drawn
 CAPTION = (
@@ -22,7 +22,7 @@ CAPTION = (
 )
 
 
-def forest(protocol: Protocol, baseline: str = BASELINE) -> list[Picture]:
+def forest(protocol: Protocol, baseline: str = BASELINE) -> list[FigureSpec]:
     """The picture against the method named, or else against the plain student."""
     base = base_of(protocol, baseline)
     found = {(row, pair): both for (row, pair, _), both in differences(protocol, base).items()} if base else {}
@@ -33,7 +33,7 @@ def forest(protocol: Protocol, baseline: str = BASELINE) -> list[Picture]:
     reach = 100 * max(far, min(REACH * far, max(ends, default=0))) or 1.0
     panel = partial(draw_forest, found=found, frame=padded(-reach, reach))
     title, caption = f"Paired differences to {base.label}", CAPTION.format(base.label)
-    return [Picture("forest", title, caption, panel, axis="", legend=None, shared=True)]
+    return [FigureSpec("forest", title, caption, panel, axis="", legend=None, shared=True)]
 
 
 def base_of(protocol: Protocol, named: str) -> Row | None:
@@ -61,7 +61,7 @@ def draw_forest(
         both, (colour, marker) = found[row, pair], styles[row]
         bars = None if both.high is None else [100 * (both.high - both.mean)]
         look = {"color": colour, "marker": marker, "elinewidth": 1.6, "markersize": 5}
-        look |= {"markerfacecolor": PAPER if both.high is None else colour, "zorder": 3}
+        look |= {"markerfacecolor": BACKGROUND if both.high is None else colour, "zorder": 3}
         axes.errorbar([100 * both.mean], [place], xerr=bars, **look)
     name_rows(axes, rows, frame, 0.0)
     axes.set_xlabel("difference (points)")

@@ -8,15 +8,15 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.comparisons import by_seed
-from benchmark.report.drawing import Picture, Style
-from benchmark.report.figures.rows import name_rows, padded
+from benchmark.report.figures.method_axis import name_rows, padded
+from benchmark.report.figures.panels import FigureSpec, Style
+from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.figures.teacher import teacher_score
-from benchmark.report.ink import INK
+from benchmark.report.formatting import join_distinct
+from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.statistics import Summary, quantile
-from benchmark.report.tables import percent_level
-from benchmark.report.wording import several
+from benchmark.report.tables.comparisons import by_seed
+from benchmark.report.tables.table import percent_level
 
 LOW, HIGH = -100.0, 200.0  # percent: what lies beyond is cut off
 CAPTION = (
@@ -28,23 +28,27 @@ CAPTION = (
 Closed = dict[Row, Summary]
 
 
-def gap(protocol: Protocol) -> list[Picture]:
+def gap(protocol: Protocol) -> list[FigureSpec]:
     """The picture, for the pairs whose teacher is better than the plain student."""
     found, worse = {}, []
     for pair in protocol.pairs:
-        own = closed_by(protocol, pair)
+        own = gaps_of_pair(protocol, pair)
         if own is None:
             worse.append(pair.label)
         elif own:
             found[pair] = own
     ends = [end for own in found.values() for one in own.values() for end in (one.mean, one.low, one.high) if end]
     frame = padded(max(LOW, min(0.0, *ends, 0.0)), min(HIGH, max(100.0, *ends, 0.0)))
-    sentence = f" Left out, because the teacher is no better than the plain student: {several(worse)}." if worse else ""
+    sentence = (
+        f" Left out, because the teacher is no better than the plain student: {join_distinct(worse)}." if worse else ""
+    )
     panel = partial(draw_gap, found=found, frame=frame)
-    return [Picture("gap", "Gap to the teacher closed", CAPTION + sentence, panel, axis="", legend=None, shared=True)]
+    return [
+        FigureSpec("gap", "Gap to the teacher closed", CAPTION + sentence, panel, axis="", legend=None, shared=True)
+    ]
 
 
-def closed_by(protocol: Protocol, pair: Pair) -> Closed | None:
+def gaps_of_pair(protocol: Protocol, pair: Pair) -> Closed | None:
     """Row -> percent of the gap that it closes; None where there is no gap."""
     plain = next((by_seed(cell) for cell in protocol.students(pair) if cell.row.kind == "student"), {})
     mark = teacher_score(protocol, pair)
@@ -54,11 +58,11 @@ def closed_by(protocol: Protocol, pair: Pair) -> Closed | None:
     for cell in (cell for cell in protocol.students(pair) if cell.row.kind == "method"):
         own = by_seed(cell)
         if own.keys() & plain.keys():
-            found[cell.row] = closed(own, plain, mark / 100)
+            found[cell.row] = gap_closed(own, plain, mark / 100)
     return None if None in found.values() else found
 
 
-def closed(method: Mapping[int, float], plain: Mapping[int, float], teacher: float) -> Summary | None:
+def gap_closed(method: Mapping[int, float], plain: Mapping[int, float], teacher: float) -> Summary | None:
     """(m − s) / (t − s) in percent, for m and s the means over common seeds; None unless t > s.
 
     Delta method: to first order a seed moves the ratio r by (m_i − s_i − r (t − s_i)) / (t − s), which averages to 0.
@@ -95,7 +99,7 @@ def draw_gap(
     sure = [(place, one) for place, one in zip(places, known, strict=True) if one.high is not None]
     if sure:
         bars = [one.high - one.mean for _, one in sure]
-        look = {"fmt": "none", "ecolor": INK, "elinewidth": 1.2, "zorder": 3}
+        look = {"fmt": "none", "ecolor": FOREGROUND, "elinewidth": 1.2, "zorder": 3}
         axes.errorbar([one.mean for _, one in sure], [place for place, _ in sure], xerr=bars, **look)
     name_rows(axes, rows, frame, 0.0, 100.0)
     axes.set_xlabel("gap closed (%)")

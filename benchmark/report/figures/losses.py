@@ -12,18 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmark.report.cells import Cell, Pair, Protocol, Row
-from benchmark.report.drawing import Picture, Style, name_lines
-from benchmark.report.entries import Entry, number
-from benchmark.report.figures.curves import BANDS, draw_band, look_of, per_epoch
-from benchmark.report.wording import slug
+from benchmark.report.figures.curves import BANDS, draw_band, line_look, per_epoch
+from benchmark.report.figures.panels import FigureSpec, Style, name_lines
+from benchmark.report.formatting import slug
+from benchmark.report.records.cells import Cell, Pair, Protocol, Row
+from benchmark.report.records.entries import Entry, finite_number
 
 DASHES = ("-", "--", "-.", ":")  # of a method's first, second, third and further terms
 FAR = 10  # how many times the least the largest is where a scale is logarithmic
 SCALE = "Logarithmic where the values of a panel lie far apart and above 0; each panel has its own scale."
 
 
-def losses(protocol: Protocol) -> list[Picture]:
+def losses(protocol: Protocol) -> list[FigureSpec]:
     """A picture of the term that most methods have, and one of all others."""
     terms = terms_of(protocol)
     counts = Counter(term for own in terms.values() for term in own)
@@ -33,11 +33,11 @@ def losses(protocol: Protocol) -> list[Picture]:
         caption = f"The loss term “{shared}” in training, its weight included, mean of each epoch. {BANDS} {SCALE}"
         title = f"Loss term “{shared}” over the epochs"
         panel = partial(draw_terms, terms={row: [shared] for row, own in terms.items() if shared in own})
-        found.append(Picture(f"loss-{slug(shared)}", title, caption, panel, axis="loss"))
+        found.append(FigureSpec(f"loss-{slug(shared)}", title, caption, panel, axis="loss"))
         terms = {row: [term for term in own if term != shared] for row, own in terms.items()}
     caption = f"The methods’ own loss terms in training, weights included, mean of each epoch. {BANDS} {SCALE}"
     title, panel = "The methods’ own loss terms over the epochs", partial(draw_terms, terms=terms)
-    found.append(Picture("losses", title, caption, panel, axis="loss", legend=partial(name_terms, terms=terms)))
+    found.append(FigureSpec("losses", title, caption, panel, axis="loss", legend=partial(name_terms, terms=terms)))
     return found
 
 
@@ -66,7 +66,7 @@ def draw_terms(
     found = [one for one in found if np.isfinite(one[3]).any()]
     axes.set_xlabel("epoch")
     for index, (cell, _, rank, values) in enumerate(found):
-        draw_band(axes, values, look_of(cell.row, styles[cell.row]) | {"linestyle": dashes(rank)}, index / len(found))
+        draw_band(axes, values, line_look(cell.row, styles[cell.row]) | {"linestyle": dashes(rank)}, index / len(found))
     every = np.concatenate([values[np.isfinite(values)] for *_, values in found]) if found else np.ones(1)
     if every.min() > 0 and every.max() > FAR * every.min():
         axes.set_yscale("log")
@@ -78,7 +78,7 @@ def draw_terms(
 
 def seen(cell: Cell, term: str) -> np.ndarray:
     """(seeds, epochs) of a term."""
-    return per_epoch(list(map(number, loss_of(entry).get(term, ()))) for entry in cell.scored)
+    return per_epoch(list(map(finite_number, loss_of(entry).get(term, ()))) for entry in cell.scored)
 
 
 def dashes(rank: int) -> str:
@@ -91,5 +91,5 @@ def name_terms(
 ) -> None:
     """A name for each line: its row, and the term."""
     lines = [(row, term, rank) for row in rows for rank, term in enumerate(terms[row])]
-    looks = [look_of(row, styles[row]) | {"linestyle": dashes(rank)} for row, _, rank in lines]
+    looks = [line_look(row, styles[row]) | {"linestyle": dashes(rank)} for row, _, rank in lines]
     name_lines(figure, looks, [f"{row.label}: {term}" for row, term, _ in lines])

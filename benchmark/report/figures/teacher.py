@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from benchmark.report.cells import Pair, Protocol, Row
-from benchmark.report.ink import INK
+from benchmark.report.figures.style import FOREGROUND
+from benchmark.report.records.cells import Pair, Protocol, Row
 
 
 def draw_teacher(axes: Axes, protocol: Protocol, pair: Pair, cost: float | None = None) -> list[Row]:
@@ -13,9 +13,9 @@ def draw_teacher(axes: Axes, protocol: Protocol, pair: Pair, cost: float | None 
     mark = teacher_score(protocol, pair)
     if mark is None:
         return []
-    axes.axhline(mark, color=INK, linewidth=0.8, linestyle="--")
+    axes.axhline(mark, color=FOREGROUND, linewidth=0.8, linestyle="--")
     if cost:
-        axes.plot([cost], [mark], color=INK, marker="*", markersize=9)
+        axes.plot([cost], [mark], color=FOREGROUND, marker="*", markersize=9)
     return [Row("teacher")]
 
 
@@ -23,13 +23,13 @@ def teacher_score(protocol: Protocol, pair: Pair) -> float | None:
     """In percent."""
     cell = protocol.cells.get((Row("teacher"), pair))
     summary = cell and cell.summary()
-    value = summary.mean if summary else cell and cell.told
+    value = summary.mean if summary else cell and cell.reported_top1
     return None if value is None else 100 * value
 
 
-def teacher_size(protocol: Protocol, pair: Pair, word: str, told: str) -> float | None:
+def teacher_size(protocol: Protocol, pair: Pair, word: str, student_word: str) -> float | None:
     """A count of the teacher's own record, or of its students', where it has another name."""
     own = protocol.cells.get((Row("teacher"), pair))
     summary = own and own.summary(lambda entry: entry.size(word))
-    said = [entry.size(told) for cell in protocol.students(pair) for entry in cell.scored]
+    said = [entry.size(student_word) for cell in protocol.students(pair) for entry in cell.scored]
     return summary.mean if summary else next((size for size in said if size), None)

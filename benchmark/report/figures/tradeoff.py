@@ -12,13 +12,13 @@ from math import log10
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchmark.report.cells import Cell, Pair, Protocol, Row
-from benchmark.report.drawing import Picture, Style, face
-from benchmark.report.entries import Entry
+from benchmark.report.figures.panels import FigureSpec, Style, marker_style
+from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.figures.teacher import draw_teacher, teacher_score, teacher_size
-from benchmark.report.ink import INK
-from benchmark.report.tables import percent_level
-from benchmark.report.wording import amount
+from benchmark.report.formatting import format_count
+from benchmark.report.records.cells import Cell, Pair, Protocol, Row
+from benchmark.report.records.entries import Entry
+from benchmark.report.tables.table import percent_level
 
 APART = {"log": 0.045, "linear": 0.03}  # of the axis: distance of marks that would hide each other
 SHARED = (
@@ -38,7 +38,7 @@ class Cost:
     sizes: tuple[str, str] | None = None  # the teacher's count in its own record, and in those of its students
 
 
-def tradeoffs(protocol: Protocol) -> list[Picture]:
+def tradeoffs(protocol: Protocol) -> list[FigureSpec]:
     """A picture for each cost."""
     found = [
         picture("parameters", "Accuracy against parameters", PARAMETERS, Cost(
@@ -50,7 +50,7 @@ def tradeoffs(protocol: Protocol) -> list[Picture]:
     ]  # fmt: skip
     where = next(iter(protocol.places), None)
     if where:
-        cost = Cost("ms per step", "linear", lambda entry: (price := entry.price(where)) and price.clock("step_ms"))
+        cost = Cost("ms per step", "linear", lambda entry: (price := entry.cost(where)) and price.clock("step_ms"))
         found.append(picture("step", "Accuracy against the time of a step", STEP.format(*where), cost))
     device = usual_device(protocol)
     if device:
@@ -60,9 +60,9 @@ def tradeoffs(protocol: Protocol) -> list[Picture]:
     return found
 
 
-def picture(word: str, title: str, caption: str, cost: Cost) -> Picture:
+def picture(word: str, title: str, caption: str, cost: Cost) -> FigureSpec:
     """Accuracy against a cost."""
-    return Picture(word, title, f"{caption} {SHARED}", partial(draw_tradeoff, cost=cost))
+    return FigureSpec(word, title, f"{caption} {SHARED}", partial(draw_tradeoff, cost=cost))
 
 
 PARAMETERS = (
@@ -87,14 +87,14 @@ HOURS = (
 def usual_device(protocol: Protocol) -> str | None:
     """The device of most of the runs whose hours are known."""
     runs = [entry for cell in protocol.cells.values() if cell.row.kind != "teacher" for entry in cell.scored]
-    found = Counter(device for entry in runs if hours(entry, device := str(entry.made("device"))))
+    found = Counter(device for entry in runs if hours(entry, device := str(entry.provenance("device"))))
     return min(found, key=lambda device: (-found[device], device), default=None)
 
 
 def hours(entry: Entry, device: str) -> float | None:
     """A run's share of the hours that its company kept the device busy."""
     spent, lanes = entry.clock("train_s"), entry.clock("lanes")
-    return spent / lanes / 3600 if spent and lanes and entry.made("device") == device else None
+    return spent / lanes / 3600 if spent and lanes and entry.provenance("device") == device else None
 
 
 # ---- a panel
@@ -113,7 +113,7 @@ def draw_tradeoff(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, 
     if own and mark:
         points, places = [*points, (own, mark)], [*places, own]
     best = [(places[index], points[index][1]) for index in frontier(points)]
-    axes.step(*zip(*best, strict=True), where="post", color=INK, linestyle=":", linewidth=1, zorder=1)
+    axes.step(*zip(*best, strict=True), where="post", color=FOREGROUND, linestyle=":", linewidth=1, zorder=1)
     axes.set_xlabel(cost.axis)
     if cost.scale == "log":
         axes.set_xscale("log")
@@ -130,7 +130,7 @@ def label_ends(axes: Axes, low: float, high: float, places: Sequence[float]) -> 
     axes.set_xlim(ends[0] / room, ends[1] * room)
     near = log10(max(low, high) / min(low, high)) < 0.15 * span(ends)
     axes.xaxis.set_major_locator(FixedLocator([low] if near else sorted({low, high})))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
@@ -139,7 +139,7 @@ def draw_mean(axes: Axes, cell: Cell, place: float, style: Style) -> None:
     top1, (colour, marker) = cell.summary(), style
     bars = None if top1.high is None else [100 * (top1.high - top1.mean)]
     look = {"color": colour, "marker": marker, "elinewidth": 1.2}
-    axes.errorbar([place], [100 * top1.mean], yerr=bars, **look, **face(cell.row))
+    axes.errorbar([place], [100 * top1.mean], yerr=bars, **look, **marker_style(cell.row))
 
 
 # ---- where marks stand

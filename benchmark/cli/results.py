@@ -1,0 +1,69 @@
+"""The commands that read results and train nothing: report, compare, explain, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import Baseline, Formats, Reports, Results, Watch
+from benchmark.experiment.suite import split_list
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the commands on the command line."""
+    for command in (report, compare, explain, export):
+        app.command()(command)
+
+
+def report(
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+    format_: Formats = "",
+    baseline: Baseline = "",
+    watch: Watch = False,
+):
+    """Derive tables, figures and reports/index.html from the records."""
+    from benchmark.report.build import FORMATS, build
+    from benchmark.report.commands.watch import watch as keep_up_to_date
+    from benchmark.store import Store
+
+    wishes = {"formats": split_list(format_) or FORMATS, "baseline": baseline}
+    if watch:
+        keep_up_to_date(results, reports, **wishes)
+    else:
+        print(f"report: {build(Store(results), reports, **wishes)}")
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder of results.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+):
+    """Name the cells that changed between two folders of results.  Exit code 1 if one got significantly worse."""
+    from benchmark.report.commands import compare
+
+    text, worse = compare.compare(old, new)
+    print(text)
+    raise typer.Exit(1 if worse else 0)
+
+
+def explain(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or as much of it as no other has.")],
+    results: Results = Path("results"),
+):
+    """Every value of a run and where it comes from, its record, what made it, its cell."""
+    from benchmark.report.commands import explain
+
+    print(explain.explain(run, results))
+
+
+def export(
+    target: Annotated[Path, typer.Argument(metavar="ZIP", help="The archive to write.")],
+    results: Results = Path("results"),
+    reports: Reports = Path("reports"),
+):
+    """Pack records, predictions, tables and figures for a paper's supplement."""
+    from benchmark.report.commands import export
+
+    print(export.export(target, results, reports))

@@ -1,0 +1,1 @@
+"""Whether a method keeps the contract, and what it reads and adds."""

@@ -1,0 +1,1 @@
+"""Data sets: obtained, verified, decoded once, split, augmented."""

@@ -1,0 +1,1 @@
+"""What training costs: time, memory, images per second, and what bounds them."""

@@ -1,0 +1,132 @@
+"""Images per second, beside the loop that other suites run, both measured in turn in one run."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import models
+from benchmark.acceleration import machine
+from benchmark.data import datasets
+from benchmark.data.datasets import Dataset
+from benchmark.data.split import Split, make_splits
+from benchmark.errors import BadInput
+from benchmark.experiment import resolve
+from benchmark.experiment.run import Precision, Run
+from benchmark.profiling import plain_loop
+from benchmark.store import Store
+from benchmark.training import provenance
+from benchmark.training.context import Context
+from benchmark.training.lane import Lane
+from benchmark.training.loop import steps
+from benchmark.training.teacher import Teacher
+
+WARMUP_STEPS = 12  # steps before each start of the clock; by then they are recorded where they can be
+STEPS = {"cpu": 20, "cuda": 400}  # timed in a repeat, if nobody says how many
+
+
+def measure(
+    teacher: str,
+    student: str,
+    methods: tuple[str, ...],
+    count: int | None,
+    repeats: int,
+    data: Path,
+    device: str = "auto",
+    precision: Precision = "auto",
+    graphs: bool = True,
+) -> dict[str, Any]:
+    """Images per second of each, best and median over `repeats` of `count` steps (None: STEPS), and their ratio.
+
+    A cohort of L students counts each image L times: it is learnt from L times.  Raises BadInput.
+    """
+    images, source = load_images(data)
+    runs = make_runs(teacher, student, methods)
+    here = machine.machine(device, precision, graphs)
+    count = count or STEPS[here.device.type]
+    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="kd-speed-") as root,
+        plain_loop.in_subprocess(runs[0], images, here.device) as slow,
+    ):
+        walk = training_steps(runs, images, here, Path(root))
+        for _ in range(repeats):
+            slow(WARMUP_STEPS)  # back to a steady state: queues as full as they are in a long run
+            rates["plain"].append(64 * count / slow(count))
+            plain_loop.time_steps(walk, WARMUP_STEPS, here.device)
+            rates["ours"].append(64 * count * len(runs) / plain_loop.time_steps(walk, count, here.device))
+    found = {name: {"best": max(r), "median": statistics.median(r), "all": r} for name, r in rates.items()}
+    ratios = {"ratio": "best", "ratio_of_medians": "median"}
+    wishes = {"teacher": teacher, "student": student, "methods": list(methods), "batch": 64, "steps": count}
+    return (
+        {name: found["ours"][word] / found["plain"][word] for name, word in ratios.items()}
+        | wishes
+        | {
+            "images": source,
+            "images_per_s": found,
+            "plain_workers": plain_loop.workers(here.device),
+            "made": provenance.environment(here),
+        }
+    )
+
+
+def show(found: dict[str, Any], as_json: bool) -> str:
+    """The measurement for people, or as one JSON object."""
+    if as_json:
+        return json.dumps(found, indent=1)
+    pair, rates, facts = f"{found['teacher']} teaches {found['student']}", found["images_per_s"], found["made"]
+    lines = [f"{pair}, {', '.join(found['methods'])}, batch {found['batch']}, {found['images']}"]
+    for name, label in (("ours", f"this suite ({facts['precision']})"), ("plain", "plain loop (fp32)")):
+        lines.append(f"{label:<20} {rates[name]['best']:8,.0f} images/s best, {rates[name]['median']:8,.0f} median")
+    lines.append(f"ratio of the best    {found['ratio']:8.2f}")
+    lines.append(f"{facts['device']}, torch {facts['torch']}, {len(rates['ours']['all'])} repeats in turn")
+    return "\n".join(lines)
+
+
+def make_runs(teacher: str, student: str, methods: tuple[str, ...]) -> list[Run]:
+    """The runs whose steps are timed, under the recipe of the CRD benchmark.  Raises BadInput."""
+    for network in (teacher, student):
+        models.shape(network, 100)
+    choices = resolve.Choices(methods=methods, pairs=(f"{teacher}-{student}",), seeds="0")
+    return resolve.load_suite("crd", choices)
+
+
+def load_images(data: Path) -> tuple[Dataset, str]:
+    """CIFAR-100 where it is at hand, else random pixels of its shape: speed does not depend on what they show."""
+    try:
+        return datasets.load("cifar100", data), "CIFAR-100"
+    except BadInput:
+        rng = np.random.default_rng(0)
+        x, y = rng.integers(0, 256, (10_000, 32, 32, 3), np.uint8), rng.integers(0, 100, 10_000)
+        return datasets.make_dataset("cifar100", tuple(map(str, range(100))), x, y, x[:100], y[:100]), "random pixels"
+
+
+def training_steps(runs: list[Run], images: Dataset, here: machine.Machine, root: Path) -> Iterator[None]:
+    """The engine's own steps, one per `next`, epoch after epoch."""
+    learn, judged = make_splits(images, "test", here.device)
+    teacher = untrained_teacher(runs, images, here, judged)
+    context = Context(Store(root), here, images, learn, judged, teacher)
+    lanes = [Lane(run, context) for run in runs]
+    for lane in lanes:
+        lane.setup()
+    for epoch in range(10**6):
+        for lane in lanes:
+            lane.epoch = epoch % lane.epochs
+            lane.begin_epoch(lane.epoch)
+        yield from steps(lanes, epoch)
+
+
+def untrained_teacher(runs: list[Run], images: Dataset, here: machine.Machine, judged: Split) -> Teacher | None:
+    """A teacher with fresh weights: it takes as long as a trained one."""
+    taught = next((run.teacher for run in runs if run.teacher), None)
+    if taught is None:
+        return None
+    few = next(judged.in_order(64)).x
+    net = here.freeze(models.build(taught.student, len(images.classes)), few)
+    return Teacher(taught, net, net(few).logits.cpu(), {})

@@ -1,0 +1,1 @@
+"""Commands that read results: compare, explain, export, report --watch."""

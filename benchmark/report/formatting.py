@@ -1,0 +1,113 @@
+"""Values as people read them: numbers with units, names that tell like things apart, file names, commands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MISSING = "–"  # no such number
+JUDGES = {"test": "test images", "holdout": "images held out of the training set"}
+
+
+def format_percent(fraction: float) -> str:
+    """A fraction in percent: 0.7213 -> 72.13."""
+    return f"{100 * fraction:.2f}"
+
+
+def format_points(fraction: float) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return f"{100 * fraction:+.2f}".replace("-", "−")
+
+
+def format_score(value: float) -> str:
+    """A score without unit."""
+    return f"{value:.3f}"
+
+
+def format_count(count: float) -> str:
+    """A count in three digits: 278324 -> 278 k."""
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(count) >= size * 0.9995:
+            short = f"{count / size:.3g}"
+            return (short if float(short) < 1000 else f"{count / size:.0f}") + letter
+    return f"{count:.3g}"
+
+
+def format_ratio(ratio: float) -> str:
+    """A ratio: 6.21 ×."""
+    return f"{ratio:.2f} ×"
+
+
+def format_rounded(value: float) -> str:
+    """A rounded number with thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def format_value(value: Any) -> str:
+    """A knob's or a recipe's value in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_value, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def flatten(value: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Nested values side by side in words: {"schedule": {"at": [2]}} -> {"schedule.at": "2"}."""
+    found: dict[str, str] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            found |= flatten(inner, f"{above}{key}.")
+        else:
+            found[above + key] = format_value(inner)
+    return found
+
+
+def differences(items: Sequence[Mapping[str, str]], absence: bool = False) -> list[str]:
+    """Of each item what is not the same in all of them: "alpha 0.5, temperature 2"; `absence`: lacking a key counts."""
+    keys = dict.fromkeys(key for item in items for key in item)
+    values = {key: {item.get(key) for item in items if absence or key in item} for key in keys}
+    return [", ".join(f"{key} {item[key]}" for key in keys if len(values[key]) > 1 and key in item) for item in items]
+
+
+def disambiguate(labels: Sequence[str], keys: Sequence[Any]) -> list[str]:
+    """The labels; those that several keys share carry a hash of their key."""
+    marks = [hashlib.sha256(repr(key).encode()).hexdigest()[:6] for key in keys]
+    return [f"{label} #{mark}" if labels.count(label) > 1 else label for label, mark in zip(labels, marks, strict=True)]
+
+
+def natural_key(text: str) -> list[tuple[int, float, str]]:
+    """A key that sorts resnet8 before resnet20."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(1, float(part), "") if index % 2 else (0, 0.0, part.lower()) for index, part in enumerate(parts)]
+
+
+def slug(text: str) -> str:
+    """A file name out of any text."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
+
+
+def count_of(count: int, thing: str) -> str:
+    """1 record, 2 records."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def join_distinct(values: Iterable[Any]) -> str:
+    """Distinct values, sorted, with commas between."""
+    return ", ".join(sorted({str(value) for value in values}, key=natural_key))
+
+
+def run_command(suite: str, pair: str, method: str = "", seeds: Iterable[int] = (), options: Iterable[str] = ()) -> str:
+    """What to type to run a cell again; options: further words, such as --epochs 3."""
+    command = ["python", "-m", "benchmark", "run", suite]
+    command += ["-p", pair] if pair else []
+    command += ["-m", method] if method else []
+    command += ["--seeds", ",".join(map(str, sorted(set(seeds))))] if seeds else []
+    return shlex.join([*command, *options])

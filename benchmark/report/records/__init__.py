@@ -1,0 +1,1 @@
+"""Records read and grouped into the cells of tables."""

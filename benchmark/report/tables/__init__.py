@@ -1,0 +1,1 @@
+"""The tables of a report: the table as a value, its formats, one file per table."""

@@ -1,0 +1,1 @@
+"""How a run trains: loop, lane, checkpoint, metrics, record."""

@@ -1,0 +1,127 @@
+"""From a lane to its record, and to the files beside it.
+
+M judged images · K classes
+"""
+
+from __future__ import annotations
+
+import io
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmark.files import write_atomic
+from benchmark.store import Record
+from benchmark.training import checkpoint, metrics, model_size, provenance, weights
+from benchmark.training.state import LaneState
+from methods import registry
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_result(state: LaneState) -> Record:
+    """Keep weights, predictions and logits; then the record; then forget the flight.  In this order nothing is lost."""
+    context, id = state.context, state.run.id
+    z = state.logits  # (M, K)  of the last epoch
+    context.store.keep_weights(id, weights.to_bytes(state.student))
+    top = z.argmax(1).numpy()  # (M,)
+    right = top == context.eval_split.y.cpu().numpy()  # (M,)
+    write_atomic(
+        context.store.predictions(id),
+        npz_bytes(top1=top.astype(np.uint8 if z.shape[1] <= 256 else np.uint16), right=right),
+    )
+    write_atomic(context.store.logits(id), npz_bytes(logits=z.half().numpy()))
+    record = context.store.add(Record(status="done", score=score_fields(state, z), **common_fields(state)))
+    checkpoint.remove(state)
+    return record
+
+
+def write_failure(state: LaneState, fault: BaseException) -> Record:
+    """The record of a run that came to no result: its state, the reason, and what there was of a curve."""
+    record = state.context.store.add(Record(status=state.status, error=error_fields(fault), **common_fields(state)))
+    if state.status != "failed":  # what failed may go on from its last checkpoint once the cause is mended
+        checkpoint.remove(state)
+    return record
+
+
+def error_fields(fault: BaseException) -> dict[str, str]:
+    """An exception as a record holds it; paths within the project, not within a machine."""
+    trace = "".join(traceback.format_exception(fault)).replace(f"{ROOT}/", "")
+    return {"type": type(fault).__name__, "message": str(fault), "trace": trace}
+
+
+def score_fields(state: LaneState, z: Tensor) -> dict[str, Any]:
+    """The `score` of a record: the last epoch's metrics, and the best epoch as an oracle."""
+    teacher = state.context.teacher.logits if state.run.teacher else None
+    best = max(state.curve["top1"])
+    found = metrics.all_metrics(z, state.context.eval_split.y.cpu(), teacher)
+    return found | {"best_top1": best, "best_epoch": state.curve["top1"].index(best) + 1}
+
+
+def common_fields(state: LaneState) -> dict[str, Any]:
+    """What a record says whatever the outcome."""
+    run = state.run
+    return {
+        "id": run.id,
+        "run": run.model_dump(mode="json"),
+        "curve": state.curve,
+        "size": lane_sizes(state),
+        "clock": clock_fields(state),
+        "made": provenance_fields(state),
+        "about": registry.about(run.method),
+    }
+
+
+def lane_sizes(state: LaneState) -> dict[str, Any]:
+    """Sizes, as far as the lane was built."""
+    if not state.stages:
+        return {}
+    teacher = state.context.teacher.net.net if state.run.teacher else None
+    image = tuple(state.context.data.train_x.shape[1:3])
+    return model_size.size_fields(state.student, state.run.student, state.method, teacher, image)
+
+
+def clock_fields(state: LaneState) -> dict[str, Any]:
+    """Seconds of the cohort's wall clock, the mean number of lanes that shared it, images per second of this state."""
+    epochs, clock = state.epoch, dict(state.clock)
+    lanes = clock.pop("lanes") / epochs if epochs else None
+    seen = epochs * len(state.context.train_split)
+    extra = state.epochs - state.run.recipe.epochs if state.stages else 0
+    rate = seen / clock["train_s"] if clock["train_s"] else None
+    return clock | {"epochs": epochs, "extra_epochs": extra, "lanes": lanes, "images_per_s": rate}
+
+
+def provenance_fields(state: LaneState) -> dict[str, Any]:
+    """By what the result was made."""
+    context = state.context
+    data = {
+        "name": context.data.name,
+        "sha256": provenance.dataset_hash(context.data),
+        "train": len(context.train_split),
+        "judged": len(context.eval_split),
+    }
+    recording = state.graphed_step.summary() if state.graphed_step else None
+    return (
+        provenance.environment(context.machine)
+        | ({"recording": recording} if recording else {})
+        | ({"did_not_fit": list(context.did_not_fit)} if context.did_not_fit else {})
+        | context.record_fields
+        | {
+            "origin": context.origins.get(state.run.id, {}),
+            "source": registry.digest(state.run.method),
+            "data": data,
+            "teacher": context.teacher.provenance if state.run.teacher else None,
+            "started": state.started,
+            "ended": provenance.now(),
+        }
+    )
+
+
+def npz_bytes(**arrays: np.ndarray) -> bytes:
+    """Arrays as a compressed .npz: equal arrays, equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,43 @@
+"""State of one training run: networks, optimiser, position and history.  Checkpoints and records are made from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn, optim
+
+from benchmark.acceleration.cuda_graphs import GraphedFunction
+from benchmark.experiment.run import Run
+from benchmark.training import provenance
+from benchmark.training.context import Context
+from methods.contract import Method, Stage
+
+
+class LaneState:
+    """What is known of a run in training.  Networks, stages and optimiser exist once the lane is set up."""
+
+    student: nn.Module
+    method: Method
+    optimiser: optim.Optimizer
+    graphed_step: GraphedFunction | None
+    logits: Tensor  # (M, K)  of the evaluation images after the last epoch
+
+    def __init__(self, run: Run, context: Context):
+        self.run, self.context = run, context
+        self.status = "running"  # then done, diverged, failed or unfit, as a record says it
+        self.epoch = 0  # the epoch to train next, over all stages
+        self.stages: list[Stage] = []
+        self.graphed_step = None
+        self.curve: dict[str, Any] = {"stage": [], "lr": [], "top1": [], "loss": {}}
+        self.clock = {"setup_s": 0.0, "train_s": 0.0, "evaluate_s": 0.0, "lanes": 0.0, "resumed": 0}
+        self.started = provenance.now()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def new_optimiser(self) -> optim.Optimizer:
+        """An optimiser without momentum, over the parameters of student and method."""
+        trained = [*self.student.parameters(), *self.method.parameters()]
+        return self.context.machine.optimiser(trained, self.run.recipe)

@@ -1,0 +1,103 @@
+"""A recorder without CUDA: what torch is asked to do is written down and done again with the same memory.
+
+It is as strict as a CUDA graph, in the ways that can go wrong unseen: to record is not to do; values that Python held
+are baked in; tensors are read and written where they lay; what must wait for the device cannot be recorded.
+"""
+
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from benchmark.acceleration.machine import Machine
+from benchmark.profiling.memory import storage_id, tensors_in
+
+HOST = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2")  # these wait for the device
+
+
+def waits(operation):
+    """Whether an operation would wait for a device."""
+    return operation.overloadpacket.__name__ in HOST
+
+
+class Written(TorchDispatchMode):
+    """Inside, operations are done and written down; `undo` then leaves memory as it was before."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines, self.before, self.own = [], [], set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if waits(operation):
+            raise RuntimeError(f"operation not permitted when stream is capturing: {operation}\nand so on")
+        kwargs, places = kwargs or {}, set()
+        for tensor in tensors_in((args, kwargs)):
+            place = storage_id(tensor)
+            places.add(place)
+            if place is not None and place not in self.own:
+                self.before.append((tensor.detach(), tensor.detach().clone()))
+        found = operation(*args, **kwargs)
+        fresh = [tensor for tensor in tensors_in(found) if storage_id(tensor) not in places]
+        self.own |= {storage_id(tensor) for tensor in fresh}
+        self.lines.append((operation, args, kwargs, found))
+        return found
+
+    def undo(self):
+        with torch.no_grad(), _disable_current_modes():
+            for tensor, values in reversed(self.before):
+                tensor.copy_(values)
+
+    @torch.no_grad()
+    def replay(self):
+        for operation, args, kwargs, old in self.lines:
+            places = {storage_id(tensor) for tensor in tensors_in((args, kwargs))}
+            new = operation(*args, **kwargs)
+            for one, other in zip(tensors_in(old), tensors_in(new), strict=True):
+                if storage_id(other) is not None and storage_id(other) not in places:
+                    one.detach().copy_(other)
+
+
+class Noted(TorchDispatchMode):
+    """Inside, operations that would wait for a device are noted."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if waits(operation):
+            self.waits.append(f"called a synchronizing operation: {operation}")
+        return operation(*args, **(kwargs or {}))
+
+
+class Tape:
+    """Stands for `graphs.Recorder`."""
+
+    def on_own_stream(self):
+        return nullcontext()
+
+    def join(self):
+        pass
+
+    @contextmanager
+    def detect_syncs(self):
+        with Noted() as noted:
+            yield noted.waits
+
+    def capture(self, action):
+        with Written() as written:
+            try:
+                result = action()
+            finally:
+                written.undo()
+        return written.replay, result
+
+
+class Taped(Machine):
+    """A CPU whose steps are recorded and replayed."""
+
+    def recorder(self):
+        return Tape()
+
+
+MACHINE = Taped(torch.device("cpu"), "fp32", graphs=True)

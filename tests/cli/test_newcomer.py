@@ -1,0 +1,57 @@
+"""From an idea to a compared method: one file outside the repository, no other edit."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """The README's example, as a newcomer saves it."""
+    example = next(part for part in README.split("```python\n")[1:] if "@register" in part).split("```")[0]
+    assert example.count("\n") <= 25
+    path = tmp_path / "centred.py"
+    path.write_text(example)
+    return path
+
+
+def rows(path):
+    """The lines of a CSV that are the newcomer's."""
+    with path.open() as file:
+        return [row for row in csv.DictReader(file) if row["method"] == "centred"]
+
+
+def test_one_file_enters_list_check_run_cost_table_and_report(plugin, run_cli, tmp_path):
+    listed = run_cli("list", "methods", "--plugin", plugin)
+    assert "centred " in listed.out
+    assert "reads logits; of the teacher logits" in listed.out
+    checked = run_cli("check", plugin)
+    assert (checked.code, checked.out.count("conforms")) == (0, 2), checked.out
+    places = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
+    done = run_cli("run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce,centred", "--plugin", plugin, *places)
+    assert done.code == 0, done.err
+    tables = tmp_path / "reports" / "tables"
+    (accuracy,) = rows(next(tables.glob("*-accuracy.csv")))
+    (cost,) = rows(next(tables.glob("*-cost.csv")))
+    assert float(accuracy["top1_percent"]) > 0
+    assert float(cost["step_ms"]) > 0
+    page = (tmp_path / "reports" / "index.html").read_text()
+    assert "An example, from nobody’s paper" in page or "An example, from nobody&#39;s paper" in page
+    known = [json.loads(path.read_text()) for path in (tmp_path / "results" / "records").glob("*.json")]
+    assert {(r["run"]["method"], r["kind"]) for r in known} >= {("centred", "run"), ("centred", "cost")}
+
+
+def test_runs_are_repeated_on_demand_beside_their_first_records(run_cli, tmp_path):
+    words = ["run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce", "--precision", "fp32", "--quiet"]
+    places = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
+    for extra in ([], ["--again"]):
+        assert run_cli(*words, *places, *extra).code == 0
+    found = sorted(path.name for path in (tmp_path / "results" / "records").glob("*[0-9].json"))
+    assert [name[12:] for name in found] == ["-1.json", "-2.json"]
+    curves = [json.loads((tmp_path / "results" / "records" / name).read_text())["curve"] for name in found]
+    assert curves[0] == curves[1]

@@ -1,0 +1,109 @@
+"""The suite's targets of speed: measured where the machine is of their kind, and shown as what they are."""
+
+import json
+
+import pytest
+import torch
+
+from benchmark import models
+from benchmark.errors import BadInput
+from benchmark.profiling import roofline, targets
+from benchmark.report.tables.speed import speed_tables
+from benchmark.report.tables.text_formats import to_markdown
+from benchmark.store import Store
+from benchmark.training import model_size
+
+BOUND = {
+    "work": "a teaches b, kd", "batch": 64, "operators": {"aten::conv": 0.5},
+    "milliseconds": {"step": 50.0, "teacher": 20.0}, "counted": {"macs": 10**10, "bytes": 10**8},
+    "per_second": {"macs": 4e11, "bytes": 1e10}, "floor_ms": {"macs": 25.0, "bytes": 10.0},
+}  # fmt: skip
+
+
+class Pretended:
+    """What a machine might have measured."""
+
+    alone = {"ratio": 2.6, "ratio_of_medians": 2.5, "images_per_s": {"ours": {"best": 1000.0}}}
+    cohort = {"ratio": 3.9, "ratio_of_medians": 3.8, "images_per_s": {"ours": {"best": 2000.0}}}
+    shares = {"sp": 0.04, "lp": 0.02, "lsh": 0.11, "kda": 0.03, "hint": 0.3}
+    taught = ("a", "b")
+
+
+def test_each_target_is_met_or_missed_by_its_own_rule():
+    found = [target.read(Pretended()) for target in targets.TARGETS[:3]]
+    assert [one["met"] for one in found] == [True, False, False]
+    assert targets.alone_on_gpu(Pretended()) == {
+        "ratio": 2.6, "ratio_of_medians": 2.5, "step_ms": 64.0, "met": False,
+    }  # fmt: skip
+    assert targets.cohort_on_gpu(Pretended())["minutes_at_this_rate"] == 240 * 50_000 * 2 / 2000 / 60
+
+
+def test_what_was_not_measured_says_so_and_has_no_verdict():
+    rows = [{"work": "w", "kind": "cuda", "aim": "a", "found": None}]
+    text = targets.show({"rows": rows, "machine": "m", "made": {"torch": "t"}, "repeats": 1, "bound": BOUND})
+    assert "not measured" in text
+    assert "met" not in text.replace("not measured", "").replace("method", "")
+
+
+def test_another_suite_than_targets_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="there is no 'crd'"):
+        targets.run_targets("crd", tmp_path, tmp_path, "cpu", 1, 1, False)
+
+
+def test_the_report_shows_every_machines_table_and_names_a_file_that_is_none(tmp_path):
+    rows = [
+        {"work": t.work, "kind": t.kind, "aim": t.aim, "found": t.read(Pretended()) if t.kind == "cpu" else None}
+        for t in targets.TARGETS
+    ]
+    value = {"rows": rows, "machine": "A machine, 2 threads", "repeats": 5, "made": {"torch": "2", "commit": "abc"}}
+    folder = tmp_path / "speed"
+    folder.mkdir()
+    (folder / "a.json").write_text(json.dumps(value))
+    (folder / "b.json").write_text("[]")
+    (table,), (complaint,) = speed_tables(Store(tmp_path))
+    assert table.name == "speed-a-machine-2-threads"
+    text = to_markdown(table)
+    assert "ratio 2.60" in text and "lsh 11.0 %" in text
+    assert text.count("not measured") == sum(t.kind == "cuda" for t in targets.TARGETS) + 1  # and in the caption
+    assert "b.json" in complaint
+
+
+# ---- what bounds a step
+def test_multiply_accumulates_and_bytes_are_those_written_out_by_hand(tmp_path):
+    found = roofline.measure("resnet14", "resnet8", tmp_path, "cpu")
+    teacher, student = (model_size.count_macs(models.build(name, 100)) for name in ("resnet14", "resnet8"))
+    assert found["counted"]["macs"] == 64 * (teacher + 3 * student)
+    assert found["floor_ms"]["macs"] == pytest.approx(1000 * found["counted"]["macs"] / found["per_second"]["macs"])
+    assert found["floor_ms"]["bytes"] == pytest.approx(1000 * found["counted"]["bytes"] / found["per_second"]["bytes"])
+    assert all(value > 0 for name, value in found["milliseconds"].items() if name != "loss and backward")
+    assert 0 < sum(found["operators"].values()) <= 1
+    assert f"{found['counted']['macs'] / 1e9:.1f} G" in roofline.summary_line(found)
+    json.dumps(found)
+
+
+def test_views_move_nothing_and_operators_what_they_read_and_write():
+    a, b = torch.zeros(8, 4), torch.zeros(8, 4)
+    with roofline.BytesMoved() as moved:
+        c = a + b
+        c.view(32).t()
+    assert moved.bytes == 3 * 8 * 4 * 4
+    with roofline.BytesMoved() as moved:
+        c.add_(a)
+    assert moved.bytes == 3 * 8 * 4 * 4, "c is read, a is read, c is written"
+
+
+def test_the_report_shows_where_a_step_goes(tmp_path):
+    value = {"rows": [], "machine": "M", "repeats": 1, "made": {"torch": "2", "commit": None}, "bound": BOUND}
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "m.json").write_text(json.dumps(value))
+    (_, table), complaints = speed_tables(Store(tmp_path))
+    text = to_markdown(table)
+    assert not complaints
+    for line in (
+        "| the step as it is trained | 50.00 | 100 % |",
+        "| alone: teacher | 20.00 | 40 % |",
+        "| operator: aten::conv | 25.00 | 50 % |",
+        "| floor: 10.0 G multiply-accumulates | 25.00 | 50 % |",
+        "| floor: 100 MB read and written | 10.00 | 20 % |",
+    ):
+        assert line in " ".join(text.split()).replace("|:", "|"), line

@@ -1,0 +1,35 @@
+"""The committed report is what the command writes from the committed results."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from benchmark.report.build import build
+from benchmark.store import Store
+
+ROOT = Path(__file__).parents[2]
+DRAWN_BY = ("matplotlib", "numpy", "pandas", "scipy", "jinja2", "tabulate", "itables")
+
+
+def pinned():
+    """Package -> version of requirements.txt."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def test_the_committed_report_is_byte_for_byte_what_the_committed_results_give(tmp_path):
+    other = [name for name in DRAWN_BY if version(name) != pinned()[name]]
+    if other:
+        pytest.skip(f"other versions than requirements.txt pins, of {', '.join(other)}: other bytes are expected")
+    out = build(Store(ROOT / "results"), tmp_path).parent
+    for folder, other in ((out, ROOT / "reports"), (ROOT / "reports", out)):
+        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
+        assert not [name for name in files if not (other / name).is_file()]
+        assert not [str(name) for name in files if (folder / name).read_bytes() != (other / name).read_bytes()]
+
+
+def test_every_committed_record_reads_without_complaint():
+    store = Store(ROOT / "results")
+    assert list(store.records())
+    assert store.complaints == []

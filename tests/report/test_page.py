@@ -1,0 +1,359 @@
+"""The page in a real browser, opened from disk without network, used by hand and by keyboard; and its parts."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from test_report import NASTY, a_record, a_run, a_store
+
+from benchmark.report.build import build
+from benchmark.report.page.render import Extra, Section, equation, render, value_of
+from benchmark.report.page.run_details import POINTS, details, details_json, origin
+from benchmark.report.records.entries import load_entries
+from benchmark.report.records.protocols import protocols
+from benchmark.report.tables.table import Table, TableCell, TableLine
+
+ORIGIN = {"dataset": "suite quick", "student": "suite quick", "method": "--methods", "seed": "--seeds"}
+ORIGIN |= {"teacher": "suite quick", "judge": "default", "recipe.lr": "suite quick", "recipe.schedule": "recipe crd"}
+ORIGIN |= {"knobs.alpha": "--set"}
+ACCURACY = "section:first-of-type .table:has(h3[id$='-accuracy']) table.wide"
+TOP = {"ce": 0.68, "kd": 0.7, "sp": 0.71, "hint": 0.69, NASTY: 0.6}
+PAIRS = ({}, {"student": "ShuffleV1", "teacher": "resnet32x4"})
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CELL = "section:first-of-type table.wide td[data-runs] button"
+
+
+def the_records():
+    """Two pairs, three seeds, a failure, a method with a nasty name; the origins of values are known of kd's alone."""
+    found = []
+    for pair in PAIRS:
+        for method, top1 in TOP.items():
+            for seed in range(3):
+                own = {"teacher": None} if method == "ce" else {}
+                knobs = {"knobs": {"alpha": 0.9}} if method == "kd" else {}
+                record = a_record(a_run(method, seed, **pair | own | knobs), top1 + seed / 1000)
+                made = record.provenance | ({"origin": ORIGIN} if method == "kd" else {})
+                found.append(record.model_copy(update={"provenance": made}))
+        found += [a_record(a_run("fitnets", seed, **pair), status="diverged") for seed in range(2)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The page's path."""
+    root = tmp_path_factory.mktemp("page")
+    return build(a_store(root / "results", the_records()), root / "out")
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory):
+    """A page with a table whose column `against` holds a baseline, and one with a quoted number."""
+    root = tmp_path_factory.mktemp("hand")
+    entries, _ = load_entries(a_store(root / "results", the_records()))
+    (protocol,) = protocols(entries)
+    rows = [(a, b) for a in TOP for b in TOP if a != b]
+    lines = tuple(TableLine(a, (TableCell(b), TableCell(f"{100 * (TOP[a] - TOP[b]):+.2f}")), "a pair") for a, b in rows)
+    differences = Table(
+        "comparisons", "Differences", "c", ("against", "difference"), lines, None, pick=("against", ("kd", "ce"))
+    )
+    quoted = Table(
+        "quoted", "Printed <there>", "c", ("raw",), (TableLine("x", (TableCell("0.62", quoted=True),)),), None
+    )
+    path = root / "index.html"
+    extra = Extra("Claims & others", "claims", "An introduction.", (quoted,))
+    path.write_text(render([Section(protocol, (differences,), ())], entries, [], [extra], ["A sentence <first>."]))
+    return path
+
+
+# ---- the browser
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, or a skipped test."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a page from disk, network off; afterwards: no request, no message, no alert was there."""
+    contexts, seen, asked = [], [], []
+
+    def go(path, width=1200, lively=True, **more):
+        context = browser.new_context(offline=True, viewport={"width": width, "height": 900}, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: seen.append(message.text))
+        page.on("pageerror", lambda fault: seen.append(str(fault)))
+        page.on("dialog", lambda alert: (seen.append(alert.message), alert.forget_lanes()))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        asked.remove(path.as_uri())
+        if lively:
+            page.wait_for_selector("html.lively")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not seen
+    assert not [url for url in asked if not url.startswith("data:")]
+
+
+def column(page, table, place):
+    """The texts of a column, from top to bottom, small print aside."""
+    cells = page.locator(f"{table} tbody tr > :nth-child({place})").all()
+    return [cell.evaluate("cell => cell.cloneNode(true).innerText").split("n =")[0].strip() for cell in cells]
+
+
+def sorted_now(page, table, way):
+    """Wait until a table is sorted that way, or not at all: DataTables sorts a moment after the click."""
+    page.wait_for_selector(f"{table} th[aria-sort={way}]" if way else f"{table}:not(:has(th[aria-sort]))")
+
+
+@pytest.mark.browser
+def test_the_page_opens_from_disk_without_network_and_names_stay_text(visit, report):
+    page = visit(report)
+    assert page.title() == "Knowledge distillation, measured"
+    assert page.locator("table.dataTable").count() == page.locator("main table").count() > 2
+    assert NASTY in page.inner_text("main") and page.locator("main script").count() == 0
+
+
+@pytest.mark.browser
+def test_a_column_sorts_by_its_numbers_best_first_and_what_has_none_stays_below(visit, report):
+    page = visit(report)
+    table = ACCURACY
+    before = column(page, table, 2)
+    assert before[0] == "73.45"  # of the teacher, as its students say
+    orders = []
+    for way in ("descending", "ascending", ""):
+        page.locator(f"{table} thead th").nth(1).click()
+        sorted_now(page, table, way)
+        orders.append(column(page, table, 2))
+    numbers = [float(text.split()[0]) for text in orders[0][:-1]]
+    assert numbers == sorted(numbers, reverse=True) and orders[0][-1].startswith("diverged")
+    assert orders[1] == orders[0][-2::-1] + orders[0][-1:] and orders[2] == before
+
+
+@pytest.mark.browser
+def test_a_column_sorts_by_keyboard(visit, report):
+    page = visit(report)
+    button = page.locator(f"{ACCURACY} thead [role=button]").nth(1)
+    button.focus()
+    page.keyboard.press("Enter")
+    sorted_now(page, ACCURACY, "descending")
+
+
+@pytest.mark.browser
+def test_a_filter_leaves_the_lines_that_have_the_word(visit, report):
+    page = visit(report)
+    rows = page.locator(f"{ACCURACY} tbody tr")
+    every = rows.count()
+    page.locator("section:first-of-type .tools input").first.fill("sp")
+    assert column(page, ACCURACY, 1) == ["sp"]
+    assert page.locator("section:first-of-type .tools output").first.inner_text() == f"1 of {every} lines"
+    page.locator("section:first-of-type .tools input").first.fill("no such word")
+    assert rows.inner_text() == "no line has it"
+
+
+@pytest.mark.browser
+def test_lines_of_pairs_become_one_table_with_a_column_of_pairs_to_choose_from(visit, report):
+    page = visit(report)
+    table = page.locator("table.long").first
+    chosen = "resnet32x4-ShuffleV1"
+    box = page.locator(".table", has=table).locator("select")
+    box.first.select_option(chosen)
+    pairs = table.locator("tbody tr > :nth-child(2)").all_inner_texts()
+    assert set(pairs) == {chosen}
+    assert table.locator("thead th").nth(1).inner_text() == "pair"
+
+
+@pytest.mark.browser
+def test_a_cell_opens_its_runs_by_keyboard_and_escape_returns_to_it(visit, report):
+    page = visit(report)
+    cell = page.get_by_role("row", name="kd").first.locator("td button").nth(1)
+    cell.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog[open]")
+    text, values = dialog.inner_text(), dialog.get_by_role("region", name="Values").inner_text()
+    assert "kd · resnet56-resnet20" in text
+    for seed in range(3):
+        name = f"{a_run('kd', seed, knobs={'alpha': 0.9}).id}-1"
+        line = dialog.get_by_role("region", name="Runs").get_by_role("row", name=f"seed {seed}")
+        assert name in line.inner_text() and f"{70 + seed / 10:.2f}" in line.inner_text()
+        assert line.get_by_role("img").get_attribute("aria-label").endswith(" % in 6 epochs")
+    assert "python -m benchmark run quick -p resnet56-resnet20 -m kd --seeds 0,1,2 --again" in text
+    for line in ("knobs.alpha 0.9 --set", "recipe.schedule.at 3, 5 recipe crd", "recipe.lr 0.05 suite quick"):
+        assert line in [" ".join(words.split()) for words in values.splitlines()]
+    assert "abcdef1234567890" in text and "a device" in text and "2.7.0" in text
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert cell.evaluate("button => button === document.activeElement")
+
+
+@pytest.mark.browser
+def test_a_failure_says_what_it_said_and_older_records_that_origins_are_not_recorded(visit, report):
+    page = visit(report)
+    page.get_by_role("row", name="fitnets").first.locator("td button").first.click()
+    text = page.locator("dialog[open]").inner_text()
+    assert "diverged" in text and "the loss is not finite" in text and "not recorded" in text
+
+
+@pytest.mark.browser
+def test_a_picture_enlarges_to_the_windows_width_and_escape_closes_it(visit, report):
+    page = visit(report, width=1600)
+    page.locator("figure .files button").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("dialog[open] svg").bounding_box()["width"] > 1200
+    page.keyboard.press("Escape")
+    page.locator("figure svg").first.click()
+    assert page.locator("dialog[open] svg").is_visible()
+
+
+@pytest.mark.browser
+def test_a_reader_picks_the_baseline_kd_to_begin_with(visit, by_hand):
+    page = visit(by_hand)
+    box = page.get_by_role("combobox", name="against")
+    assert box.input_value() == "kd"
+    assert set(column(page, "table.long", 3)) == {"kd"}
+    box.select_option("sp")
+    assert set(column(page, "table.long", 3)) == {"sp"}
+    assert column(page, "table.long", 1) == [method for method in TOP if method != "sp"]
+    page.locator("table.long thead th").nth(3).click()
+    sorted_now(page, "table.long", "descending")
+    assert column(page, "table.long", 4) == ["-1.00", "-2.00", "-3.00", "-11.00"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 800, 1600])
+def test_nothing_is_wider_than_the_window(visit, report, width):
+    page = visit(report, width=width)
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) <= width
+    page.locator(CELL).first.click()
+    box = page.locator("dialog[open]").bounding_box()
+    assert page.evaluate(wide) <= width and box["x"] >= 0 and box["x"] + box["width"] <= width
+    inner = page.locator("dialog[open] .inner")
+    assert inner.evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+@pytest.mark.browser
+def test_the_page_is_dark_where_the_reader_wishes_it(visit, report):
+    shades = {}
+    for scheme in ("light", "dark"):
+        page = visit(report, color_scheme=scheme)
+        for part in ("backgroundColor", "color"):
+            value = page.evaluate(f"getComputedStyle(document.body).{part}")
+            shades[scheme, part] = sum(map(int, re.findall(r"\d+", value)[:3]))
+    assert shades["light", "backgroundColor"] > 600 and shades["light", "color"] < 200
+    assert shades["dark", "color"] > 600 and shades["dark", "backgroundColor"] < 200
+
+
+@pytest.mark.browser
+def test_without_scripts_the_tables_are_there_and_nothing_pretends_to_open(visit, report):
+    page = visit(report, lively=False, java_script_enabled=False)
+    assert page.locator("main table tbody tr").count() > 10
+    assert page.locator("main button:visible, main input:visible").count() == 0
+    assert "A column’s head sorts" not in page.inner_text("body")
+
+
+# ---- what it is made of
+class Scripts(HTMLParser):
+    """Attributes and text of a page's scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.open = [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.open = tag == "script"
+        if self.open:
+            self.found.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag):
+        self.open = False
+
+    def handle_data(self, data):
+        if self.open:
+            self.found[-1] = (self.found[-1][0], self.found[-1][1] + data)
+
+
+def test_the_page_holds_its_data_and_its_one_module_and_no_other_script(report):
+    (data, told), (module, code) = Scripts(report.read_text()).found
+    assert (data, module) == ({"type": "application/json", "id": "told"}, {"type": "module"})
+    assert json.loads(told)["runs"] and code.count("base64,") == 1
+    assert "MIT" in report.read_text()[:20_000]
+
+
+def test_nothing_in_the_data_opens_or_closes_a_tag(tmp_path):
+    records = [a_record(a_run("</script>"), 0.7), a_record(a_run("<!--"), 0.7)]
+    text = details_json(protocols(load_entries(a_store(tmp_path, records))[0]))
+    assert not set("<>&") & set(text)
+    assert {run["label"] for run in json.loads(text)["runs"].values()} == {"</script>", "<!--"}
+
+
+def test_a_value_comes_from_where_the_whole_comes_from_that_it_is_part_of():
+    said = {"recipe.schedule": "recipe crd", "teacher": "suite mini"}
+    assert origin("recipe.schedule.at", said) == "recipe crd"
+    assert origin("teacher.recipe.lr", said) == "suite mini"
+    assert origin("recipe.lr", said) == "–" and origin("recipe.lr", {}) == "not recorded"
+
+
+def test_a_teachers_values_come_from_where_its_own_record_says(tmp_path):
+    teacher = a_record(a_run("ce", 0, "resnet56", None), 0.73)
+    teacher = teacher.model_copy(
+        update={"provenance": teacher.provenance | {"origin": {"recipe.lr": "recipe of teachers"}}}
+    )
+    student = a_record(a_run("kd"), 0.7)
+    student = student.model_copy(update={"provenance": student.provenance | {"origin": ORIGIN}})
+    found = details(protocols(load_entries(a_store(tmp_path, [teacher, student]))[0]))
+    values = {path: (value, said) for path, value, said in found["lists"][found["runs"][f"{student.id}-1"]["values"]]}
+    assert values["teacher.recipe.lr"] == ("0.05", "recipe of teachers")
+    assert values["teacher.student"] == ("resnet56", "suite quick") and values["teacher.id"][0] == teacher.id
+
+
+def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
+    curve = [epoch / 1000 for epoch in range(240)]
+    record = a_record(a_run(), 0.239, curve={"top1": curve})
+    (run,) = details(protocols(load_entries(a_store(tmp_path, [record]))[0]))["runs"].values()
+    assert (run["curve"][0], run["curve"][-1], run["epochs"]) == (0, 2390, 240)
+    assert len(run["curve"]) <= POINTS + 1 and run["curve"][1] == 10 * run["every"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("73.45 ± 0.20", 73.45), ("−1.20", -1.2), ("278 k", 278e3), ("41 M", 41e6), ("3.10 ×", 3.1), ("1,234", 1234)),
+        *(("33.5 MiB", 33.5e6), ("< 0.001", 0.001), ("–", None), ("not run", None), ("kd", None), ("5 ms", 5)),
+    ],
+)
+def test_cells_are_sorted_by_the_number_that_they_begin_with(text, value):
+    assert value_of(TableCell(text)) == value
+
+
+def test_a_methods_equation_is_what_its_words_indent():
+    words = "Title.\n\nWords.\n\n    L = a\n      + b\n\nStatus: exact\n\n    c = d"
+    assert equation(words) == "L = a\n  + b\n\nc = d" and equation("Title.") == ""
+
+
+def test_extras_and_sentences_stand_on_the_page_and_in_its_contents(by_hand):
+    page = by_hand.read_text()
+    assert "<li>A sentence &lt;first&gt;.</li>" in page and '<a href="#claims">Claims &amp; others</a>' in page
+    assert "Printed &lt;there&gt;" in page and "<em>0.62</em>" in page
+
+
+def test_methods_are_linked_to_their_notes_and_marked_by_their_status(tmp_path):
+    about = {"kd": "Status: exact", "sp": "Status: adapted (see below)", "lp": "Status: re-derived", "x": "No word."}
+    records = [a_record(a_run(method), 0.7, about=f"Title.\n\n{words}") for method, words in about.items()]
+    page = build(a_store(tmp_path / "results", records), tmp_path / "out").read_text()
+    for method, mark in {"kd": "", "sp": "†", "lp": "‡", "x": "§"}.items():
+        assert re.search(rf'href="#method-{method}"[^>]*>{method}</a>{f"<sup>{mark}</sup>" if mark else "</th>"}', page)
+        assert f'<article id="method-{method}">' in page
+    assert "† adapted. ‡ re-derived. § of another status, or of none." in page

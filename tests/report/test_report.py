@@ -1,0 +1,584 @@
+"""The report: from records to tables, pictures and a page."""
+
+import csv
+import math
+import re
+import statistics as plain
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from benchmark.experiment.run import Recipe, Run, Steps
+from benchmark.report.build import build
+from benchmark.report.records.entries import load_entries
+from benchmark.report.records.protocols import protocols
+from benchmark.report.statistics import summarise, welch
+from benchmark.store import Record, Store
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Recipe(epochs=6, lr=0.05, schedule=Steps(at=(3, 5)))
+ABOUT = """Knowledge distillation.  Hinton, Vinyals & Dean, 2014.
+
+    L = CE + KL
+
+Status: exact
+Departures: the temperature
+is <ours>.
+"""
+NASTY = "<script>alert(1)</script>"
+
+
+# ---- synthetic records
+def a_run(method="kd", seed=0, student="resnet20", teacher="resnet56", **changes):
+    """A student's run; `teacher` a network, a run, or None."""
+    shared = {"dataset": "cifar100", "recipe": RECIPE, "judge": "test"} | changes
+    if isinstance(teacher, str):
+        teacher = Run(**shared | {"student": teacher, "method": "ce", "recipe": RECIPE, "knobs": {}})
+    return Run(**{"student": student, "method": method, "teacher": teacher, "seed": seed} | shared)
+
+
+def a_record(run, top1=0.7, status="done", **changes):
+    """What an attempt at `run` might have left; `source` and `ended` go into `made`."""
+    made = {"suite": "quick", "source": "aaaa", "commit": "abcdef1234567890", "dirty": False, "torch": "2.7.0"}
+    made |= {"device": "a device", "precision": "fp32", "ended": "2026-01-02T03:04:05+00:00", "plugins": []}
+    made["data"] = {"name": run.dataset, "sha256": "0123456789abcdef", "train": 50_000, "judged": 10_000}
+    made["teacher"] = {"id": run.teacher.id, "top1": 0.7345} if run.teacher else None
+    made |= {word: changes.pop(word) for word in ("source", "ended", "suite") if word in changes}
+    found = {"error": {"type": "Diverged", "message": "the loss is not finite", "trace": "line 7"}}
+    if status == "done":
+        found = measured(run, top1)
+    fields = {"id": run.id, "status": status, "run": run.model_dump(mode="json"), "made": made, "about": ABOUT}
+    return Record.model_validate(fields | found | changes)
+
+
+def measured(run, top1):
+    """Score, curve, size and clock of a run that came through."""
+    score = {"top1": top1, "top5": 0.9, "nll": 1.1, "ece": 0.05, "best_top1": top1 and top1 + 0.01, "best_epoch": 5}
+    score |= {"agreement": 0.8, "kl": 0.3} if run.teacher else {"agreement": None, "kl": None}
+    curve = [top1 and top1 * (epoch + 1) / 6 for epoch in range(6)]
+    size = {"student": 278_324, "added": 0, "auxiliary": 1_000, "buffers": 0, "macs": 41_000_000}
+    size |= {"teacher": 861_620, "teacher_macs": 127_000_000} if run.teacher else {"teacher": None}
+    return {
+        "score": score,
+        "curve": {"stage": ["distill"] * 6, "lr": [0.05] * 6, "top1": curve, "loss": {"ce": [1.0] * 6}},
+        "size": size,
+        "clock": {"train_s": 120.5, "images_per_s": 4000.0, "epochs": 6, "extra_epochs": 0, "lanes": 3},
+    }
+
+
+def a_store(root, records):
+    """A store that holds the records, written in their order."""
+    store = Store(root)
+    for record in records:
+        store.add(record)
+    return store
+
+
+KD, SP, CE = (0.7012, 0.7034, 0.7051), (0.7030, 0.7021, 0.7060), (0.6899, 0.6871, 0.6880)
+
+
+def varied_records():
+    """A pair on test with three seeds and all that may go wrong, a pair whose teacher is missing, a pair on holdout."""
+    teacher = a_run("ce", 0, "resnet56", None)
+    found = [a_record(teacher, 0.7345, about="Plain.  Nobody, 2000.")]
+    for seed in range(3):
+        found.append(a_record(a_run("ce", seed, teacher=None), CE[seed]))
+        found.append(a_record(a_run("kd", seed, knobs={"alpha": 0.9, "temperature": 4.0}), KD[seed]))
+        newer = {"source": "bbbb", "ended": "2026-03-04T00:00:00Z"} if seed == 2 else {}
+        found.append(a_record(a_run("sp", seed), SP[seed], **newer))
+        found.append(a_record(a_run("hint", seed), 0.69, "diverged" if seed == 1 else "done"))
+        unfit = {"type": "Unfit", "message": "maps of 4 × 4 & 8 × 8", "trace": ""}
+        found.append(a_record(a_run("fitnets", seed), status="unfit", error=unfit))
+    found.append(a_record(a_run("kd", 0, knobs={"alpha": 0.5, "temperature": 4.0}), 0.7))
+    found.append(a_record(a_run(NASTY), 0.6))
+    found.append(a_record(a_run("nan"), None))
+    found.append(a_record(a_run("kd", 0, "ShuffleV1", "resnet32x4", knobs={"alpha": 0.9, "temperature": 4.0}), 0.71))
+    knobs = {"kd": {"alpha": 0.9, "temperature": 4.0}, "sp": {}}
+    for method, own in knobs.items():
+        run = a_run(method, judge="holdout", dataset="folder:cifar10", knobs=own)
+        found.append(a_record(run, 0.8765))
+    return found
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """(folder, page) of one report over all of it, with a damaged file and a plan."""
+    root = tmp_path_factory.mktemp("report")
+    store = a_store(root / "results", varied_records())
+    (root / "results/records/torn.json").write_text('{"id": "0123')
+    page = build(store, root / "out", [a_run("lsh", seed) for seed in range(2)])
+    return root / "out", page.read_text()
+
+
+def lines_of(folder, name):
+    """The CSV tables whose name ends so, as dicts."""
+    paths = sorted((folder / "tables").glob(f"*{name}.csv"))
+    return [line for path in paths for line in csv.DictReader(path.read_text().splitlines())]
+
+
+def the_cell(folder, row, pair="resnet56-resnet20", judge="test", name="accuracy"):
+    """The one line of CSV for a row and a pair."""
+    lines = lines_of(folder, name)
+    (line,) = [ln for ln in lines if (ln["row"], ln["pair"], ln["judge"]) == (row, pair, judge)]
+    return line
+
+
+def markdown_of(folder, words="judged"):
+    """The Markdown tables whose name contains the words."""
+    return "\n".join(path.read_text() for path in sorted((folder / "tables").glob(f"*{words}*.md")))
+
+
+# ---- statistics
+def test_summary_is_what_the_formulas_say():
+    values = [0.70, 0.72, 0.69, 0.715]
+    mean = 0.0
+    for value in values:
+        mean += value / 4
+    squares = 0.0
+    for value in values:
+        squares += (value - mean) ** 2
+    sd = math.sqrt(squares / 3)
+    low, high = stats.t.interval(0.95, df=3, loc=mean, scale=sd / 2)
+    found = summarise(values)
+    assert (found.mean, found.sd, found.low, found.high) == pytest.approx((mean, sd, low, high))
+    assert found.sd == pytest.approx(plain.stdev(values))
+    assert summarise(reversed(values)) == found
+
+
+def test_one_value_has_no_spread_and_none_has_no_summary():
+    assert summarise([0.7]).sd is None and summarise([0.7]).low is None
+    assert summarise([]) is None
+    assert welch(summarise([0.7]), summarise([0.7, 0.8])) is None
+
+
+def test_welch_interval_is_that_of_scipy():
+    a, b = [0.70, 0.72, 0.69], [0.66, 0.68, 0.69, 0.65]
+    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert welch(summarise(a), summarise(b)) == pytest.approx((expected.low, expected.high))
+    same = summarise([0.5, 0.5])
+    assert welch(same, same) == (0, 0)
+
+
+# ---- cells
+def test_cells_say_mean_spread_and_n(report):
+    folder, page = report
+    cell = the_cell(folder, "kd, alpha 0.9")
+    assert float(cell["top1_percent"]) == pytest.approx(100 * plain.mean(KD))
+    assert float(cell["sd"]) == pytest.approx(100 * plain.stdev(KD))
+    assert cell["n"] == "3"
+    text = f"{100 * plain.mean(KD):.2f} ± {100 * plain.stdev(KD):.2f}"
+    low, high = stats.t.interval(0.95, df=2, loc=100 * plain.mean(KD), scale=100 * plain.stdev(KD) / math.sqrt(3))
+    assert f"**{text}** (n = 3; {low:.2f} to {high:.2f})" in markdown_of(folder)
+    assert f"<strong>{text}</strong>" in page
+
+
+def test_only_what_cannot_be_told_from_the_best_is_bold(report):
+    folder, _ = report
+    found = [(line["row"], line["pair"]) for line in lines_of(folder, "accuracy") if line["among_best"] == "True"]
+    pair = "resnet56-resnet20"
+    assert found == [("hint", pair), ("kd, alpha 0.9", pair), ("sp", pair)]  # hint shares but two seeds with the best
+    text = markdown_of(folder, "judged-on-test")
+    assert "95 % interval of the paired differences" in text and "Minimum detectable difference" in text
+
+
+def test_teacher_and_plain_student_stand_on_top(report):
+    folder, _ = report
+    rows = [line["row"] for line in lines_of(folder, "judged-on-test-accuracy") if line["pair"] == "resnet56-resnet20"]
+    assert rows[:2] == ["teacher", "student (ce)"]
+    assert the_cell(folder, "teacher")["top1_percent"] == "73.45"
+
+
+def test_settings_of_one_method_are_kept_apart_by_the_knobs_that_differ(report):
+    folder, _ = report
+    assert the_cell(folder, "kd, alpha 0.5")["n"] == "1"
+    assert not any("temperature" in line["row"] for line in lines_of(folder, "accuracy"))
+
+
+def test_a_method_run_once_shows_its_value_and_that_n_is_one(tmp_path):
+    records = [a_record(a_run(method), 0.7) for method in ("kd", "sp")]
+    page = build(a_store(tmp_path / "results", records), tmp_path / "out").read_text()
+    text = markdown_of(tmp_path / "out")
+    assert "70.00 (n = 1)" in text and "±" not in text.split("cifar100", 2)[1]
+    assert "n = 1 is too small" in text and "n = 1 is too small" in page
+    assert "**" not in text and "<strong>" not in page
+    assert the_cell(tmp_path / "out", "kd")["sd"] == ""
+
+
+def test_an_empty_cell_says_why_and_how_to_run_it_again(report):
+    folder, page = report
+    text = markdown_of(folder, "judged-on-test")
+    assert the_cell(folder, "fitnets")["lacking"] == "3 unfit"
+    assert "maps of 4 × 4 &amp; 8 × 8" in text and "maps of 4 × 4 &amp; 8 × 8" in page
+    command = "python -m benchmark run quick -p resnet56-resnet20 -m fitnets --seeds 0,1,2"
+    assert f"`{command}`" in text and f"<code>{command}</code>" in page
+    assert the_cell(folder, "nan")["lacking"] == "1 no score"
+
+
+def test_a_seed_that_failed_is_counted_beside_those_that_did_not(report):
+    folder, _ = report
+    assert "69.00 ± 0.00** (n = 2; 1 diverged; 69.00 to 69.00)" in markdown_of(folder)
+    assert "the loss is not finite" in the_cell(folder, "hint")["reason"]
+
+
+def test_what_was_planned_or_never_tried_is_not_run(report):
+    folder, _ = report
+    assert the_cell(folder, "lsh")["lacking"] == "2 not run"
+    assert the_cell(folder, "sp", "resnet32x4-ShuffleV1")["lacking"] == "not run"
+
+
+def test_a_setting_with_other_knobs_is_run_again_with_them(tmp_path):
+    knobs = [{"alpha": 0.5}, {"alpha": 0.9}]
+    records = [a_record(a_run("kd", knobs=each), status="failed", suite=None) for each in knobs]
+    build(a_store(tmp_path / "results", records), tmp_path / "out")
+    command = "python -m benchmark run SUITE -p resnet56-resnet20 -m kd --seeds 0 --set kd.alpha=0.5"
+    assert command in markdown_of(tmp_path / "out")
+
+
+def test_a_teacher_without_a_record_is_told_by_its_students(report):
+    folder, page = report
+    cell = the_cell(folder, "teacher", "resnet32x4-ShuffleV1")
+    assert (cell["top1_percent"], cell["records"]) == ("73.45", "")
+    assert "its own is missing" in page
+
+
+# ---- protocols
+def labels(tmp_path, *runs):
+    """The protocols' labels when these runs have records."""
+    entries, complaints = load_entries(a_store(tmp_path, map(a_record, runs)))
+    assert not complaints
+    return [protocol.label for protocol in protocols(entries)]
+
+
+def test_holdout_is_never_in_one_table_with_test(report):
+    folder, page = report
+    for path in (folder / "tables").glob("*.csv"):
+        assert len({line["judge"] for line in csv.DictReader(path.read_text().splitlines())}) == 1
+    assert "87.65" not in markdown_of(folder, "judged-on-test") and "87.65" in markdown_of(folder, "judged-on-holdout")
+    assert "images held out of the training set" in page
+
+
+def test_a_teacher_judged_on_other_images_lends_no_number(tmp_path):
+    teacher = a_run("ce", 0, "resnet56", None)
+    records = [a_record(teacher, 0.7345), a_record(a_run("kd", 0, teacher=teacher, judge="holdout"), 0.7)]
+    entries, _ = load_entries(a_store(tmp_path, records))
+    found = {protocol.label: protocol for protocol in protocols(entries)}
+    assert len(found) == 2
+    (cell,) = [c for p in found.values() for c in p.cells.values() if c.row.kind == "teacher"]
+    assert (cell.summary(), cell.reported_top1, cell.refusal) == (None, None, "judged on test of cifar100")
+
+
+def test_a_data_set_of_ones_own_shows_in_every_title(report):
+    folder, _ = report
+    titles = [line for line in markdown_of(folder, "judged-on-holdout").splitlines() if line.startswith("### ")]
+    assert len(titles) == 6 and all("folder:cifar10" in title for title in titles)
+
+
+def test_protocols_that_would_share_a_label_say_what_differs(tmp_path):
+    other = RECIPE.model_copy(update={"weight_decay": 0.001})
+    found = labels(tmp_path, a_run(), a_run(recipe=other, teacher=a_run("ce", 0, "resnet56", None)))
+    base = "cifar100 · 6 epochs · batch 64 · judged on test"
+    assert found == [f"{base} · weight_decay 0.0005", f"{base} · weight_decay 0.001"]
+
+
+def test_learning_rates_of_networks_do_not_part_a_protocol_but_their_columns(tmp_path):
+    slow = RECIPE.model_copy(update={"lr": 0.01})
+    entries, _ = load_entries(
+        a_store(tmp_path, map(a_record, [a_run(), a_run(recipe=slow), a_run(student="wrn_16_2")]))
+    )
+    (protocol,) = protocols(entries)
+    expected = ["resnet56-resnet20 (lr 0.01)", "resnet56-resnet20 (lr 0.05)", "resnet56-wrn_16_2"]
+    assert sorted(pair.label for pair in protocol.pairs) == expected
+
+
+def test_a_plain_student_serves_every_pair_that_has_it(tmp_path):
+    runs = [a_run("ce", teacher=None), a_run(), a_run(teacher="resnet110")]
+    entries, _ = load_entries(a_store(tmp_path, map(a_record, runs)))
+    (protocol,) = protocols(entries)
+    assert [len(cell.scored) for cell in protocol.cells.values() if cell.row.kind == "student"] == [1, 1]
+
+
+def test_every_record_is_named_on_the_page(report):
+    _, page = report
+    missing = [record.name for record in varied_records() if record.name not in page]
+    assert not missing
+
+
+# ---- the other tables
+def test_best_epoch_is_called_oracle_and_its_optimism_is_told(report):
+    folder, _ = report
+    cell = the_cell(folder, "kd, alpha 0.9", name="quality")
+    assert (
+        float(cell["best_top1"]) - float(cell["top1"]) == pytest.approx(float(cell["optimism"])) == pytest.approx(0.01)
+    )
+    text = markdown_of(folder)
+    assert "oracle %" in text and "+1.00" in text and "chosen by the images that it is scored on" in text
+
+
+def test_size_counts_what_is_deployed_and_what_is_thrown_away(report):
+    folder, page = report
+    cell = the_cell(folder, "kd, alpha 0.9", name="size")
+    assert (cell["parameters"], cell["auxiliary"], cell["teacher_parameters"]) == ("278324", "1000", "861620")
+    assert float(cell["compression"]) == pytest.approx(861_620 / 278_324)
+    assert float(cell["macs_ratio"]) == pytest.approx(127 / 41)
+    assert "278 k" in page and "3.10 ×" in page
+
+
+def test_training_counts_a_backward_pass_as_two_forward_ones(report):
+    folder, _ = report
+    assert int(float(the_cell(folder, "kd, alpha 0.9", name="size")["training_macs"])) == 3 * 41_000_000 + 127_000_000
+    assert int(float(the_cell(folder, "student (ce)", name="size")["training_macs"])) == 3 * 41_000_000
+    assert "a backward pass counted as two forward ones" in markdown_of(folder, "size")
+
+
+# ---- costs
+def a_cost(run, own=2.0, device="a device", ended="2026-02-01T00:00:00+00:00"):
+    """What `cost.measure` might have left of a run: 10 ms of the plain student, 5 ms of the teacher, its own."""
+    taught = 5.0 if run.teacher else None
+    clock = {"step_ms": 10.0 + (taught or 0.0) + own, "plain_ms": 10.0, "teacher_ms": taught, "method_ms": own}
+    size = {"peak_bytes": 33_500_000, "training_macs": 1}
+    made = {"device": device, "precision": "fp32", "ended": ended, "source": "aaaa"}
+    fields = {"id": run.id, "status": "done", "run": run.model_dump(mode="json"), "made": made}
+    return Record.model_validate({"kind": "cost", "clock": clock, "size": size} | fields)
+
+
+def costly_records():
+    """Two seeds of three methods; costs of one seed each, and none of the last."""
+    runs = [a_run("ce", 0, teacher=None), a_run("kd"), a_run("sp"), a_run("lsh")]
+    found = [a_record(run.model_copy(update={"seed": seed}), 0.7 + seed / 100) for run in runs for seed in range(2)]
+    return [*found, a_cost(runs[0], 0.0), a_cost(runs[1]), a_cost(runs[2], -0.5)]
+
+
+def costs_of(tmp_path, records):
+    """The folder of the report of these records."""
+    return build(a_store(tmp_path / "results", records), tmp_path / "out").parent
+
+
+def test_a_step_measured_alone_is_told_with_its_parts(tmp_path):
+    folder = costs_of(tmp_path, costly_records())
+    cell = the_cell(folder, "kd", name="cost")
+    told = [float(cell[word]) for word in ("step_ms", "plain_ms", "teacher_ms", "method_ms", "method_share")]
+    assert told == pytest.approx([17, 10, 5, 2, 2 / 15])
+    assert (float(cell["peak_bytes"]), cell["n"], cell["costs"]) == (33_500_000, "2", f"{a_run('kd').id}-1-cost")
+    text = markdown_of(folder, "cost")
+    assert "measured alone, in milliseconds, on a device in fp32" in text
+    assert "| −0.5 |" in re.sub(" +", " ", text) and "| 13.3 |" in re.sub(" +", " ", text)
+
+
+def test_a_plain_student_has_no_teacher_to_wait_for(tmp_path):
+    cell = the_cell(costs_of(tmp_path, costly_records()), "student (ce)", name="cost")
+    assert (cell["teacher_ms"], float(cell["method_ms"]), float(cell["method_share"])) == ("", 0, 0)
+
+
+def test_what_was_not_measured_alone_has_no_cost_and_the_rest_stands(tmp_path, report):
+    folder = costs_of(tmp_path, costly_records())
+    cell = the_cell(folder, "lsh", name="cost")
+    assert (cell["step_ms"], cell["peak_bytes"], cell["costs"]) == ("", "", "") and float(cell["train_s"]) == 120.5
+    (line,) = [line for line in markdown_of(folder, "cost").splitlines() if "| lsh" in line]
+    assert line.count("–") == 7  # set-up is not in these records either
+    assert "No step was measured alone." in markdown_of(report[0], "cost")
+
+
+def test_a_cost_is_never_taken_for_a_run(tmp_path):
+    costs = [a_cost(a_run()), a_cost(a_run("sp"))]
+    entries, complaints = load_entries(a_store(tmp_path, [a_record(a_run()), *costs]))
+    assert [entry.name for entry in entries] == [f"{a_run().id}-1"] and not complaints
+    assert [price.name for price in entries[0].costs] == [f"{a_run().id}-1-cost"]
+
+
+def test_a_cost_of_a_step_like_it_serves_a_run_of_other_seed_rate_and_epochs(tmp_path):
+    other = RECIPE.model_copy(update={"lr": 0.01, "epochs": 12})
+    wide = RECIPE.model_copy(update={"batch": 128})
+    same = [a_run(seed=3), a_run(recipe=other), a_run(judge="holdout", teacher=a_run().teacher)]
+    runs = [*same, a_run(recipe=wide), a_run(knobs={"alpha": 0.5})]
+    entries, _ = load_entries(a_store(tmp_path, [*map(a_record, runs), a_cost(a_run())]))
+    assert {entry.run.id for entry in entries if entry.costs} == {run.id for run in same}
+
+
+def test_the_newest_cost_counts_and_those_of_other_devices_are_not_mixed_with_it(tmp_path):
+    runs = [a_run("kd"), a_run("sp")]
+    costs = [a_cost(runs[0], 9.0, ended="2026-01-01T00:00:00+00:00"), a_cost(runs[0], 2.0)]
+    old = [a_cost(run, 5.0, "an old device", "2025-01-01T00:00:00+00:00") for run in runs]
+    folder = costs_of(tmp_path, [*map(a_record, runs), *costs, *old])
+    assert float(the_cell(folder, "kd", name="cost")["method_ms"]) == 2
+    assert the_cell(folder, "sp", name="cost")["method_ms"] == ""
+    assert "The newest counts; there are older ones on an old device in fp32." in markdown_of(folder, "cost")
+
+
+def test_a_cost_that_cannot_be_read_is_complained_about(tmp_path):
+    cost = a_cost(a_run())
+    store = a_store(tmp_path, [a_record(a_run()), cost.model_copy(update={"run": {"dataset": "cifar100"}})])
+    entries, complaints = load_entries(store)
+    assert len(entries) == 1 and not entries[0].costs and "its run cannot be read" in complaints[0]
+
+
+def test_where_a_steps_time_goes_is_drawn_where_it_was_measured(tmp_path, report):
+    folder = costs_of(tmp_path, costly_records())
+    assert {path.suffix for path in (folder / "figures").glob("*-split.*")} == {".svg", ".pdf"}
+    assert "Where a step’s time goes" in (folder / "index.html").read_text()
+    assert not list((report[0] / "figures").glob("*-split.*"))
+
+
+def test_equal_costs_give_equal_bytes_whatever_the_order(tmp_path):
+    contents = []
+    for word, records in (("a", costly_records()), ("b", costly_records()[::-1])):
+        out = costs_of(tmp_path / word, records)
+        contents.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert contents[0] == contents[1]
+
+
+def test_every_line_of_csv_names_its_records(report):
+    folder, _ = report
+    for line in lines_of(folder, ""):
+        if int(line["n"]):
+            assert len(line["records"].split()) >= int(line["n"])
+
+
+# ---- around the tables
+def test_records_of_older_source_are_marked_stale(report):
+    folder, page = report
+    assert the_cell(folder, "sp")["stale"] == "2"
+    assert "n = 3; 2 stale" in page
+    assert "older source" in page
+
+
+def test_methods_confess_in_their_own_words(report):
+    _, page = report
+    assert "Knowledge distillation. Hinton, Vinyals &amp; Dean, 2014." in page
+    assert "<dd>the temperature is &lt;ours&gt;.</dd>" in page
+    assert "<dd>exact</dd>" in page
+
+
+def test_failures_are_listed_with_what_they_said(report):
+    _, page = report
+    part = page[page.index('id="failures"') :]
+    assert "the loss is not finite" in part and "line 7" in part
+    assert part.count('class="state"') == 4
+
+
+def test_a_damaged_file_is_complained_about_on_the_page(report):
+    _, page = report
+    assert "torn.json: not a record, skipped" in page
+
+
+def test_a_record_whose_id_is_not_its_runs_is_left_out_and_complained_about(tmp_path):
+    store = a_store(tmp_path, [a_record(a_run(), id="0" * 12)])
+    entries, complaints = load_entries(store)
+    assert entries == [] and "its id is not that of its run" in complaints[0]
+
+
+def test_provenance_names_commit_device_and_newest_record(report):
+    _, page = report
+    for word in ("abcdef1234", "a device", "fp32", "2.7.0", "2026-03-04T00:00:00Z"):
+        assert f"<dd>{word}</dd>" in page
+
+
+# ---- the page
+class Elements(HTMLParser):
+    """Tags, ids and links of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.ids, self.links = Counter(), Counter(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.ids.update(value for name, value in attrs if name == "id")
+        self.links += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+
+def test_names_are_escaped_everywhere(report):
+    folder, page = report
+    assert Elements(page).tags["script"] == page.count("<script") == 2  # the page's own: details and code
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script" not in markdown_of(folder)
+    assert not any("<script" in path.read_text() for path in (folder / "figures").glob("*.svg"))
+
+
+def test_the_page_stands_alone_and_its_links_lead_somewhere(report):
+    folder, page = report
+    found = Elements(page)
+    assert [id for id, count in found.ids.items() if count > 1] == []
+    for link in found.links:
+        if link.startswith("#"):
+            assert link[1:] in found.ids
+        elif link != "data:,":
+            assert (folder / link).is_file()
+    assert not re.search(r"url\((?!#)", page) and "@import" not in page
+
+
+def test_pictures_come_as_svg_and_pdf_and_in_the_page(report):
+    folder, page = report
+    names = {path.name.split("judged-on-")[1] for path in (folder / "figures").iterdir()}
+    words = {"holdout": {"compute", "curves", "forest", "hours", "loss-ce", "parameters"}}
+    words["test"] = words["holdout"] | {"gap"}
+    assert names == {f"{j}-{w}.{e}" for j, own in words.items() for w in own for e in ("svg", "pdf")}
+    assert Elements(page).tags["svg"] == sum(map(len, words.values()))
+
+
+def test_equal_records_give_equal_bytes_whatever_the_order(tmp_path):
+    contents = []
+    for word, records in (("a", varied_records()[:8]), ("b", varied_records()[:8][::-1])):
+        out = build(a_store(tmp_path / word / "results", records), tmp_path / word / "out").parent
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        contents.append({str(path.relative_to(out)): path.read_bytes() for path in files})
+    assert contents[0] == contents[1]
+    assert {"index.html", "manifest.txt"} < set(contents[0])
+
+
+def test_a_report_of_nothing_says_how_to_begin(tmp_path):
+    page = build(Store(tmp_path / "results"), tmp_path / "out").read_text()
+    assert "No results yet" in page and "python -m benchmark run" in page
+
+
+def test_a_report_of_failures_alone_stands(tmp_path):
+    store = a_store(tmp_path / "results", [a_record(a_run(), status="failed", made={}, about="", error=None)])
+    page = build(store, tmp_path / "out").read_text()
+    assert "no student has a score yet" in page and "no message" in page
+    assert not list((tmp_path / "out/figures").iterdir())
+
+
+def test_only_what_a_report_wrote_itself_is_removed(tmp_path):
+    out = tmp_path / "out"
+    build(a_store(tmp_path / "results", [a_record(a_run(), None)]), out)
+    old = {path.name for path in (out / "tables").iterdir()}
+    (out / "tables/mine.csv").write_text("mine")
+    (out / "precious.txt").write_text("mine")
+    (out / "manifest.txt").write_text((out / "manifest.txt").read_text() + "../precious.txt\ntables/../precious.txt\n")
+    build(Store(tmp_path / "nothing"), out)
+    assert old and {path.name for path in (out / "tables").iterdir()} == {"mine.csv"}
+    assert (out / "precious.txt").is_file()
+
+
+def test_report_never_imports_torch():
+    code = "import sys, benchmark.report; print([name for name in sys.modules if name.split('.')[0] == 'torch'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_sweep_under_way_shows_what_it_has_not_run_and_how_to_go_on(tmp_path):
+    kd, sp = a_run("kd"), a_run("sp")
+    store = a_store(tmp_path / "results", [a_record(kd.teacher), a_record(kd)])
+    store.keep_plan([run.model_dump(mode="json") for run in (kd, sp)])
+    text = markdown_of(build(store, tmp_path / "out").parent)
+    assert "| sp " in text and "not run [1]" in text
+    assert "1 run of this table planned and not run yet. Go on: `python -m benchmark run quick`" in text
+    store.keep_plan([])
+    assert "not run" not in markdown_of(build(store, tmp_path / "out").parent, "accuracy")
+
+
+def test_networks_stand_line_by_line_with_depth_size_and_what_each_method_makes_of_them(tmp_path):
+    kd, plain = a_run("kd"), a_run("ce", teacher=None)
+    sizes = {"student": 300, "added": 20, "macs": 1_000, "layers": 20, "teacher": 840, "teacher_macs": 3_000}
+    records = [a_record(kd, 0.7, size=sizes), a_record(plain, 0.6, size={"student": 280, "macs": 1_000})]
+    text = markdown_of(build(a_store(tmp_path / "results", records), tmp_path / "out").parent, "networks")
+    line = next(line for line in text.splitlines() if line.startswith("| resnet56-resnet20"))
+    values = [word.strip() for word in line.strip("|").split("|")]
+    assert values[1:6] == ["20", "280", "1 k", "3.00 ×", "3.00 ×"]
+    assert values[6:] == ["–", "60.00", "70.00"]
