@@ -1,48 +1,95 @@
-"""Actions that are the same in every step, recorded as CUDA graphs and replayed.
+"""CUDA graphs: kernels recorded once and launched together, and the CUDA streams that they are recorded on.
 
-A step of a small network is some hundred kernels of a few microseconds each: to launch them one by one from Python
-takes longer than to run them.  A recording bakes in addresses, and every value that Python held.  So an action is
-first carried out and watched; recorded once nothing that a recording would bake in has moved; and recorded anew in
-the epoch in which something has.  What cannot be recorded goes on as it is, and says why.
+A stream belongs to one recorder at a time.  When torch destroys a graph it frees the cuBLAS workspaces of the stream
+that the graph was recorded on, also those that another graph of this stream still uses (pytorch issue 193402).
 """
 
 from __future__ import annotations
 
 import gc
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from benchmark.acceleration.guards import Guard
+STREAM_COUNT = 32  # streams that torch creates per device; from then on `torch.cuda.Stream` returns the same ones again
 
-WARMUP_STEPS = 3  # steps in a row that left everything in its place, before a recording
-MAX_UNSTEADY_STEPS = 12  # steps in an epoch, after which an action that is still not steady is left alone
-NEVER_STEADY = f"it was never steady for {WARMUP_STEPS} steps on inputs that stay in one place"
+
+class StreamPool:
+    """The CUDA streams of recorders: each is in use by at most one, and is used again after that."""
+
+    def __init__(self):
+        self._free: dict[torch.device, list[torch.cuda.Stream]] = {}
+        self._in_use: set[int] = set()  # cudaStream_t as numbers
+
+    def take(self, device: torch.device) -> torch.cuda.Stream | None:
+        """A stream that nobody else uses; None if all of them are in use.  Waits for what is left on a used one."""
+        free = self._free.get(device)
+        stream = free.pop() if free else self._new(device)
+        if stream is not None:
+            stream.synchronize()
+            self._in_use.add(stream.cuda_stream)
+        return stream
+
+    def _new(self, device: torch.device) -> torch.cuda.Stream | None:
+        known = self._in_use | {stream.cuda_stream for free in self._free.values() for stream in free}
+        candidates = (torch.cuda.Stream(device) for _ in range(STREAM_COUNT))
+        return next((stream for stream in candidates if stream.cuda_stream not in known), None)
+
+    def give_back(self, device: torch.device, stream: torch.cuda.Stream | None) -> None:
+        """Let another recorder have a stream; the graphs that were recorded on it must have been destroyed."""
+        if stream is not None:
+            self._in_use.remove(stream.cuda_stream)
+            self._free.setdefault(device, []).append(stream)
+
+
+STREAMS = StreamPool()
 
 
 class Recorder:
-    """A CUDA stream of its own, and graphs of what is launched on it."""
+    """Work on a CUDA stream of its own, and graphs of that work.
+
+    `close` gives the stream back, and so does the end of the recorder's life.  Without a stream, because all are in use
+    or it was given back, work goes to the current stream and nothing can be recorded.
+    """
+
+    capture_failed = False  # in this process
 
     def __init__(self, device: torch.device):
-        self.device, self.stream = device, torch.cuda.Stream(device)
+        self.device, self.stream = device, STREAMS.take(device)
+        self._give_back = weakref.finalize(self, STREAMS.give_back, device, self.stream)
+        self._give_back.atexit = False
+
+    def close(self) -> None:
+        """Wait for the device and give the stream back.  The graphs recorded on it must have been destroyed before."""
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError:  # the device cannot be used any more: nobody gets this stream again
+            self._give_back.detach()
+        self._give_back()  # does nothing after the first time
+        self.stream = None
 
     @contextmanager
     def on_own_stream(self) -> Iterator[None]:
-        """Inside, work goes to the own stream: after what was launched outside before, beside what comes later."""
+        """Inside, work goes to the own stream: after what was launched outside before, in parallel to what follows."""
+        if self.stream is None:
+            yield
+            return
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
             yield
 
     def join(self) -> None:
-        """What is launched from here on comes after all that was launched on the own stream."""
-        torch.cuda.current_stream(self.device).wait_stream(self.stream)
+        """Make the current stream wait for all work launched on the own stream so far."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
 
     @contextmanager
     def detect_syncs(self) -> Iterator[list[str]]:
-        """The list has, afterwards, a sentence for each thing inside that waited for the device."""
+        """A list that has, afterwards, torch's warning about each operation inside that waited for the device."""
         waits: list[str] = []
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
@@ -55,111 +102,51 @@ class Recorder:
         for warning in caught:
             if "called a synchronizing" in str(warning.message):
                 waits.append(str(warning.message))
-            elif "debug mode" not in str(warning.message):  # torch's word on this watch itself
+            elif "debug mode" not in str(warning.message):  # torch's own warning about this mode
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
-    def capture(self, action: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-        """A function that does again what the action launches, and what the action returned.  It is not done yet.
+    def why_not(self) -> str:
+        """Why nothing can be recorded; "" if it can be tried."""
+        if self.stream is None:
+            return f"all {STREAM_COUNT} CUDA streams of torch are in use"
+        if allocator_is_stuck():
+            return f"another recording failed before, and torch {torch.__version__} cannot record after that"
+        return ""
 
-        Within `branch`.  Raises what the action raises, RuntimeError where CUDA cannot record it.
+    def capture(self, action: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        """Record what an action launches, without executing it: a function that executes it, and the action's result.
+
+        Must be called within `on_own_stream`.  Raises what the action raises, and RuntimeError where CUDA cannot
+        record it.
         """
         graph, collects = torch.cuda.CUDAGraph(), gc.isenabled()
-        gc.disable()  # another graph, found to be garbage meanwhile, would spoil this one
+        gc.disable()  # if the collector destroyed another graph meanwhile, this recording would fail
         try:
             with torch.cuda.graph(graph, stream=self.stream):
                 result = action()
+        except BaseException:
+            Recorder.capture_failed = True
+            raise
         finally:
             if collects:
                 gc.enable()
         return graph.replay, result
 
+    def free_memory(self) -> None:
+        """Return memory that nothing uses to the device, such as that of a recording that failed."""
+        empty_cache()
 
-class GraphedFunction:
-    """An action on static inputs: carried out, then recorded, then replayed for as long as its guard stays the same.
 
-    guard: what a recording would bake in, as it is now.  recorder: None where nothing is recorded.
-    Inputs are static if the same objects come again; with others the action is carried out.
+def allocator_is_stuck() -> bool:
+    """Whether torch's allocator takes a recording that failed for one that is still under way.
+
+    Before torch 2.13 ending a failed recording raises before the allocator has been notified (pytorch pull request
+    180395).  Then every later recording fails, and `torch.cuda.empty_cache` raises.
     """
+    return Recorder.capture_failed and torch.__version__ < (2, 13)
 
-    def __init__(
-        self,
-        action: Callable[..., Any],
-        guard: Callable[[], Guard],
-        recorder: Recorder | None,
-        never: str = "",  # why this action must not be recorded
-    ):
-        self.action, self.guard, self.recorder = action, guard, recorder
-        self.recorded, self.replayed, self.never, self.reason = 0, 0, never, never
-        self.busy = False  # told to do something since the last `join`
-        self._forget()
 
-    def _forget(self, guard: Guard | None = None) -> None:
-        self._replay, self._result, self._given, self._known = None, None, (), guard
-        self._steady_steps, self._tries = 0, 0
-
-    def begin(self) -> None:
-        """An epoch begins: a recording that would no longer do what the action does is dropped."""
-        if self.recorder is None or self.never:
-            return
-        guard = self.guard()
-        if guard != self._known:
-            self._forget(guard)
-            self.reason = ""
-
-    def join(self) -> None:
-        """What is launched from here on comes after all that this was told to do."""
-        if self.recorder is not None and self.busy:
-            self.recorder.join()
-            self.busy = False
-
-    def summary(self) -> dict[str, Any] | None:
-        """For a record: how often it was recorded and replayed, and why it last was not; None without a recorder."""
-        if self.recorder is None:
-            return None
-        reason = self.reason or ("" if self.recorded else NEVER_STEADY)
-        return {"recorded": self.recorded, "replayed": self.replayed, "reason": reason}
-
-    def __call__(self, *given: Any) -> Any:
-        """What the action returns; from a replay, the very object that was returned to the recorder."""
-        if self.recorder is None:
-            return self.action(*given)
-        self.busy = True
-        with self.recorder.on_own_stream():
-            static = len(given) == len(self._given) and all(a is b for a, b in zip(given, self._given, strict=True))
-            if self._replay is not None and static:
-                self.replayed += 1
-                self._replay()
-                return self._result
-            if self._replay is not None or self.reason:
-                return self.action(*given)
-            if static and self._steady_steps >= WARMUP_STEPS:
-                return self._record(given)
-            self._given = given
-            return self._watched(given)
-
-    def _watched(self, given: tuple) -> Any:
-        """Carry it out, and see whether a recording would have done the same."""
-        with self.recorder.detect_syncs() as waits:
-            result = self.action(*given)
-        guard = self.guard()
-        moved = "" if guard == self._known else "what it depends on moves in Python with every step"
-        fault = f"it waits for the device: {waits[0]}" if waits else moved
-        self._known, self._tries = guard, self._tries + 1
-        self._steady_steps = 0 if fault else self._steady_steps + 1
-        if fault and self._tries >= MAX_UNSTEADY_STEPS:
-            self.reason = fault
-        return result
-
-    def _record(self, given: tuple) -> Any:
-        """Record it, and replay that once: to record is not to do."""
-        try:
-            replay, result = self.recorder.capture(lambda: self.action(*given))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as fault:  # noqa: BLE001  whatever cannot be recorded can still be carried out
-            self.reason = f"it could not be recorded: {type(fault).__name__}: {str(fault).partition(chr(10))[0]}"
-            return self.action(*given)
-        self._replay, self._result = replay, result
-        self.recorded += 1
-        replay()
-        return result
+def empty_cache() -> None:
+    """Return the memory that torch caches to the device, where that is possible."""
+    if not allocator_is_stuck():
+        torch.cuda.empty_cache()

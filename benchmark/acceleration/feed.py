@@ -1,88 +1,121 @@
-"""How batches, and what the teacher says of them, reach the lanes of a cohort.
+"""Feeds batches, and the teacher's outputs for them, to the lanes of a cohort.
 
-The teacher is asked for a few batches at once: one image's answer does not depend on the others'.  Where steps are
-recorded, every full batch and its answer are copied to the same place before they are shown, for a recording reads
-from fixed addresses; teacher and lanes then run on streams of their own, the lanes side by side.
+The teacher's forward pass runs on a few batches at once, because its outputs for an image do not depend on the others.
+
+Where steps are recorded, the teacher and each lane have a CUDA stream of their own, and recordings read from fixed
+addresses.  The teacher computes the outputs for the next group of batches while the lanes train on this one; when all
+have finished, its outputs are copied out of the place where it writes them.  Each full batch, with its part of the
+outputs, is then copied to the place that the lanes read.
+
+What is guaranteed: on a CPU lanes train the same, bit for bit, in any company, and replayed steps (tested with a
+stand-in for CUDA's recorder) equal those that are called.  On CUDA in fp32 the same kernels run with the same inputs in
+either case, and deterministic ones are chosen where torch has them; operations that it lists as nondeterministic are
+the exceptions.  In bf16 on CUDA nothing of this is claimed: cuDNN picks kernels by timing them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate, islice
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
-from benchmark.acceleration.cuda_graphs import GraphedFunction, Recorder
-from benchmark.acceleration.guards import Guard
+from benchmark.acceleration.cuda_graphs import Recorder
+from benchmark.acceleration.graphed_function import GraphedFunction, Guard
 from benchmark.acceleration.output_cast import clone_outputs, output_tensors, slice_outputs
 from methods.contract import Batch, Outputs
 
 Forward = Callable[[Tensor], Outputs]
+Group = Sequence[Batch]  # batches that the teacher's forward pass runs on at once
+Pending = tuple[Tensor, Outputs]  # images of a group and the teacher's outputs, which may still be computed
 
 
 class BatchFeed:
-    """Batches in; the same batches out, each beside the teacher's outputs.
+    """Batches in; the same batches out, each with the teacher's outputs.
 
-    look: the teacher's forward pass, None without a teacher.  ahead: batches that it is asked for at once.
-    recorder: makes one for each that works on its own; None where nothing is recorded.
+    forward: the teacher's forward pass, None without a teacher.  ahead: batches in a group.  recorder: makes the
+    recorder of the teacher and of each lane; None where nothing is recorded.
     """
 
-    def __init__(self, look: Forward | None, ahead: int = 1, recorder: Callable[[], Recorder] | None = None):
+    def __init__(self, forward: Forward | None, ahead: int = 1, recorder: Callable[[], Recorder] | None = None):
         self._ahead, self._recorder = ahead, recorder
-        self._workers: list[GraphedFunction] = []
-        self._x: Tensor | None = None
-        self._batch: Batch | None = None
-        self._t: Outputs | None = None
-        self._forward = look and self.graphed(look, Guard)
+        self._lanes: WeakSet[GraphedFunction] = WeakSet()
+        self._x: Tensor | None = None  # where the teacher reads the images of a group
+        self._group_t: Outputs | None = None  # its outputs for the group that lanes train on
+        self._batch: Batch | None = None  # where lanes read a batch
+        self._t: Outputs | None = None  # where lanes read the outputs for it
+        self.teacher = forward and self._graphed(forward, Guard)
 
-    def graphed(self, action: Callable[..., Any], guard: Callable[[], Guard], never: str = "") -> GraphedFunction:
-        """An action on what this belt brings, recorded where steps are; `never` says why it must not be."""
-        worker = GraphedFunction(action, guard, self._recorder and self._recorder(), never)
-        self._workers.append(worker)
-        return worker
+    def graphed(self, step: Callable[..., Any], guard: Callable[[], Guard], never: str = "") -> GraphedFunction:
+        """A lane's step, recorded where steps are; `never`: why it must not be.  The feed does not keep it alive."""
+        lane = self._graphed(step, guard, never)
+        self._lanes.add(lane)
+        return lane
+
+    def _graphed(self, function: Callable[..., Any], guard: Callable[[], Guard], never: str = "") -> GraphedFunction:
+        recorder = self._recorder and self._recorder()
+        return GraphedFunction(function, guard, recorder, never, alone=partial(at_most_one_open, self._lanes))
 
     def batches(self, batches: Iterable[Batch], taught: bool = True) -> Iterator[tuple[Batch, Outputs | None]]:
-        """Each batch, and what the teacher shows for it; None if it is not `taught`.
+        """Each batch and the teacher's outputs for it; None for these if it is not `taught`.
 
-        Both may be overwritten by the next, which waits until all workers have done with them.
+        Both may be overwritten when the next batch is requested, after all lanes have finished with them.
         """
         source = iter(batches)
-        while group := list(islice(source, self._ahead)):
-            answers = self._teacher_outputs(group) if taught and self._forward else [None] * len(group)
-            for batch, t in zip(group, answers, strict=True):
-                self.join()
-                yield self._in_static_memory(batch, t) if self._recorder else (batch, t)
-        self.join()
-
-    def one_batch(self, batch: Batch, taught: bool = True) -> tuple[Batch, Outputs | None]:
-        """A single batch, as `carry` brings it."""
-        return next(self.batches([batch], taught))
-
-    def join(self) -> None:
-        """What is done from here on comes after all that the workers were told to do."""
-        for worker in self._workers:
-            worker.join()
-
-    def forget_lanes(self) -> None:
-        """Forget all workers but the teacher: nothing here keeps them in memory."""
-        self._workers = [self._forward] if self._forward else []
-
-    def _teacher_outputs(self, group: Sequence[Batch]) -> list[Outputs]:
-        """What the teacher shows for each of some batches."""
-        x = group[0].x if len(group) == 1 else torch.cat([batch.x for batch in group])
+        groups = iter(lambda: list(islice(source, self._ahead)), [])
+        taught = taught and self.teacher is not None
         if self._recorder:
-            self.join()
-            self._x = torch.clone(x) if self._x is None else self._x
-            x = self._x.copy_(x) if self._x.shape == x.shape else x
-        t = self._forward(x)
-        self.join()
-        ends = list(accumulate(len(batch.y) for batch in group))
-        return [slice_outputs(t, start, end) for start, end in zip([0, *ends], ends, strict=False)]
+            yield from self._in_parallel(groups, taught)
+            return
+        for group in groups:
+            yield from zip(group, split(group, self.teacher(joined(group)) if taught else None), strict=True)
+
+    def _in_parallel(self, groups: Iterator[Group], taught: bool) -> Iterator[tuple[Batch, Outputs | None]]:
+        """As `batches`, the teacher being one group ahead of the lanes."""
+        self._join_lanes()  # an iteration that was broken off may have left some busy
+        group = next(groups, None)
+        pending = self._start_teacher(group) if group and taught else None
+        while group:
+            outputs = split(group, self._finish_teacher(pending) if pending else None)
+            following, pending = next(groups, None), None
+            pending = self._start_teacher(following) if following and taught else None
+            for batch, t in zip(group, outputs, strict=True):
+                self._join_lanes()
+                yield self._in_static_memory(batch, t)
+            self._join_lanes()  # before anything that they read is freed
+            group = following
+
+    def _join_lanes(self) -> None:
+        """Make the current stream wait for all lanes' calls so far."""
+        for lane in self._lanes:
+            lane.join()
+
+    def _start_teacher(self, group: Group) -> Pending:
+        """Launch the teacher's forward pass for a group, after the one before has finished."""
+        self.teacher.join()
+        x = joined(group)
+        self._x = torch.clone(x) if self._x is None else self._x
+        x = self._x.copy_(x) if self._x.shape == x.shape else x
+        return x, self.teacher(x)
+
+    def _finish_teacher(self, pending: Pending) -> Outputs:
+        """The outputs for a group, once computed, where the next forward pass does not write."""
+        x, t = pending
+        self.teacher.join()
+        if x is not self._x:
+            return t
+        if self._group_t is None:
+            self._group_t = clone_outputs(t)
+        else:
+            copy_all(output_tensors(t), output_tensors(self._group_t))
+        return self._group_t
 
     def _in_static_memory(self, batch: Batch, t: Outputs | None) -> tuple[Batch, Outputs | None]:
-        """What is as large as the first batch, where that one lay; another as it is."""
+        """A copy in the place that lanes read, if it is as large as the first batch; another one as it is."""
         if self._batch is None:
             self._batch = Batch(torch.clone(batch.x), torch.clone(batch.y), torch.clone(batch.index))
         if len(batch.y) != len(self._batch.y):
@@ -95,12 +128,30 @@ class BatchFeed:
         return self._batch, self._t
 
 
+def at_most_one_open(lanes: Iterable[GraphedFunction]) -> bool:
+    """Whether all but one of some lanes have been closed."""
+    return sum(not lane.closed for lane in lanes) <= 1
+
+
+def joined(group: Group) -> Tensor:
+    """The images of some batches in one tensor."""
+    return group[0].x if len(group) == 1 else torch.cat([batch.x for batch in group])
+
+
+def split(group: Group, t: Outputs | None) -> list[Outputs | None]:
+    """The outputs for each batch of a group; nothing is copied."""
+    if t is None:
+        return [None] * len(group)
+    ends = list(accumulate(len(batch.y) for batch in group))
+    return [slice_outputs(t, start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def batch_tensors(batch: Batch) -> tuple[Tensor, ...]:
     """The tensors of a batch."""
     return batch.x, batch.y, batch.index
 
 
 def copy_all(source: Iterable[Tensor], target: Iterable[Tensor]) -> None:
-    """Values of one to the place of the other."""
+    """Copy the values of some tensors to others."""
     for values, place in zip(source, target, strict=True):
         place.copy_(values)

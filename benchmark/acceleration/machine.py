@@ -22,14 +22,13 @@ student over those of the plain loop (`speed`); one call differs from the next b
 On a GPU nothing has been measured.  Expected there, and therefore written: whole steps replayed as CUDA graphs
 (launching some hundred kernels from Python: 5 ms or more a step; replayed: 2 or less), lanes on streams of their own (a
 kernel at batch 64 fills a part of the device), the teacher replayed and asked for four batches at once, evaluation in
-large batches.
+large batches; in bf16, norm, sum and ReLU of students fused in Triton, bias, sum and ReLU of teachers in cuDNN.
 
 N images in a batch
 """
 
 from __future__ import annotations
 
-import copy
 import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,14 +37,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.acceleration import batch_norm, onednn
-from benchmark.acceleration.cuda_graphs import Recorder
-from benchmark.acceleration.device import configure_cuda, keep_freed_memory, supports_bf16
+from benchmark.acceleration.cpu_kernels import batch_norm, winograd
+from benchmark.acceleration.cuda_graphs import Recorder, empty_cache
+from benchmark.acceleration.cuda_kernels import triton_norm
+from benchmark.acceleration.device import (
+    configure_cuda,
+    keep_freed_memory,
+    set_cuda_environment,
+    supports_bf16,
+    total_memory,
+    warn_of_emulation,
+)
 from benchmark.acceleration.feed import BatchFeed, Forward
-from benchmark.acceleration.output_cast import outputs_close, to_float32
+from benchmark.acceleration.frozen_net import FrozenNet, fold_if_exact, inference_copy
+from benchmark.acceleration.output_cast import to_float32
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Precision, Recipe
-from benchmark.models.net import Net, fold
 from methods.contract import Outputs
 
 
@@ -58,105 +65,108 @@ class Machine:
     graphs: bool = False  # whether steps are recorded and replayed
 
     def to_device(self, module: nn.Module) -> nn.Module:
-        """Move a module here, its convolutions channels last."""
-        return module.to(device=self.device, memory_format=torch.channels_last)
+        """Move a module here, its convolutions in this machine's memory format."""
+        return module.to(device=self.device, memory_format=self.memory_format)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of convolutions and images: channels last, as tensor cores and oneDNN read them; NCHW in float32 on CUDA.
+
+        Float32 without TF32 uses no tensor cores, so NCHW is the safe choice there (not measured).
+        """
+        exact = (self.device.type, self.precision) == ("cuda", "fp32")
+        return torch.contiguous_format if exact else torch.channels_last
 
     def facts(self) -> dict[str, Any]:
         """What was picked here: the precision, whether our own kernels serve, whether steps are replayed."""
-        kernels = self._fused_norm() and batch_norm.kernels() is not None
-        return {"precision": self.precision, "kernels": kernels, "graphs": self.graphs}
+        reason = self._why_no_kernels()
+        missing = {"why_no_kernels": reason} if reason else {}
+        return {"precision": self.precision, "kernels": not reason, "graphs": self.graphs} | missing
 
-    def _fused_norm(self) -> bool:
-        return (self.device.type, self.precision) == ("cpu", "bf16")
+    def _why_no_kernels(self) -> str:
+        """Why students are normalised by torch's operators here; "" where our own kernels serve."""
+        if self.device.type == "cpu":
+            return "" if batch_norm.kernels() is not None else "they could not be compiled"
+        served = self.memory_format == torch.channels_last
+        return triton_norm.why_unavailable() if served else "they read maps that are channels last"
 
     @property
     def eval_batch(self) -> int:
-        """Images in a batch that is only judged: as many as keep the device busy."""
+        """Images in a batch of an evaluation, if memory allows: as many as keep the device busy."""
         return 2500 if self.device.type == "cuda" else 500
 
     @property
     def teacher_batches(self) -> int:
         """Batches that a teacher is asked for at once: as many as keep the device busy and its caches whole."""
-        return 4 if self.device.type == "cuda" else 2
+        if self.device.type == "cuda":
+            return 4
+        return 2 if self.precision == "bf16" else 1
 
-    def feed(self, look: Forward | None) -> BatchFeed:
-        """What brings batches, and the answers of the teacher `look`, to the lanes of a cohort."""
-        return BatchFeed(look, self.teacher_batches, self.recorder if self.graphs else None)
+    def feed(self, forward: Forward | None) -> BatchFeed:
+        """Feeds batches, and the outputs of a teacher's `forward` for them, to the lanes of a cohort."""
+        return BatchFeed(forward, self.teacher_batches, self.recorder if self.graphs else None)
 
     def recorder(self) -> Recorder:
-        """For one that works on its own beside others."""
+        """A new recorder, with a CUDA stream of its own."""
         return Recorder(self.device)
 
     def free_memory(self) -> None:
-        """Give back the memory of what nothing holds any more."""
+        """Return the memory of everything that is no longer used to the device."""
         gc.collect()
         if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+            empty_cache()
 
     def prepare_student(self, net: nn.Module) -> nn.Module:
-        """Move a network here to be trained, its normalisations on our kernels where those serve."""
+        """Move a network here to be trained, its layers on our kernels where those serve."""
         net = self.to_device(net)
-        return batch_norm.use_fused_norm(net) if self._fused_norm() else net
+        if self._why_no_kernels():
+            return net
+        if self.device.type == "cuda":
+            return triton_norm.use_triton_norm(net)
+        net = batch_norm.use_fused_norm(net)
+        return winograd.use_winograd(net) if self.precision == "fp32" else net
 
     def forward(self, net: nn.Module, x: Tensor) -> Outputs:
         """A forward pass: (N, 3, H, W) float32 -> outputs as methods receive them."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return to_float32(net(x))
+            return to_float32(net(x.contiguous(memory_format=self.memory_format)))
 
     def freeze(self, net: nn.Module, x: Tensor) -> FrozenNet:
         """A network that only teaches: batch norm folded where that is exact on the images `x`, weights cast."""
-        net = self.to_device(net.eval()).requires_grad_(False)
-        return FrozenNet(net, self._folded(net, x.to(self.device)))
-
-    @torch.no_grad()
-    def _folded(self, net: nn.Module, x: Tensor) -> nn.Module:
-        folded = net
-        if isinstance(net, Net):
-            candidate = self.to_device(fold(net)).requires_grad_(False)
-            if outputs_close(net(x), candidate(x)):
-                folded = candidate
-        if self.precision == "bf16":
-            folded = copy.deepcopy(folded).to(torch.bfloat16)
-        return onednn.fuse_convolutions(folded) if self.device.type == "cpu" and folded is not net else folded
+        folded = fold_if_exact(net.eval().requires_grad_(False), x)
+        net, there = self.to_device(net), None if folded is None else self.to_device(folded)
+        return FrozenNet(net, inference_copy(net, there, self.precision), folded is not None, self.memory_format)
 
     def optimiser(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-        """The recipe's optimiser, SGD in one fused kernel; `set_lr` before each step."""
+        """The recipe's optimiser; SGD runs in one fused kernel.  `set_lr` must be called before each step."""
         shared = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         if recipe.optimiser == "rmsprop":
-            return torch.optim.RMSprop(list(parameters), alpha=0.9, eps=1e-6, foreach=True, **shared)
+            shared |= {"alpha": 0.9, "eps": 1e-6, "foreach": True, "capturable": self.capturable}
+            return torch.optim.RMSprop(list(parameters), **shared)
         return torch.optim.SGD(list(parameters), nesterov=recipe.nesterov, fused=True, **shared)
 
-    @staticmethod
-    def why_not_recorded(recipe: Recipe) -> str:
-        """Why steps of this recipe are not recorded; "" if they may be."""
-        return "" if recipe.optimiser == "sgd" else f"{recipe.optimiser} reads its rate in Python"
+    @property
+    def capturable(self) -> bool:
+        """Whether optimisers keep their step counts on the device and read a learning rate that is a tensor there."""
+        return self.device.type == "cuda"
+
+    def load_optimiser(self, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Restore an optimiser from its `state_dict`, which may come from another kind of device."""
+        own = {"capturable": self.capturable} if "capturable" in optimiser.defaults else {}
+        optimiser.load_state_dict(state | {"param_groups": [group | own for group in state["param_groups"]]})
 
     def set_lr(self, optimiser: torch.optim.Optimizer, rate: float) -> None:
-        """The learning rate of the next step: a tensor where steps are replayed, since those read no Python."""
+        """Set the learning rate of the next step: a tensor where steps are replayed, which do not run Python.
+
+        A capturable optimiser is given a tensor also where they are not, so that it computes the same in either case.
+        """
         for group in optimiser.param_groups:
-            if not self.graphs:
+            if not (self.graphs or group.get("capturable")):
                 group["lr"] = rate
             elif isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = torch.tensor(rate, device=self.device)
-
-
-class FrozenNet(nn.Module):
-    """A teacher: `net` as it was trained, for methods to read; a faster copy of it that answers.  No gradients."""
-
-    def __init__(self, net: nn.Module, inference_net: nn.Module):
-        super().__init__()
-        self.net, self.inference_net = net, inference_net
-        self._dtype = next(inference_net.parameters()).dtype
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Outputs:
-        return to_float32(self.inference_net(x.to(self._dtype)))
-
-    def train(self, mode: bool = True) -> FrozenNet:
-        """Stays in eval mode, whoever asks."""
-        return super().train(False)
 
 
 def machine(device: str = "auto", precision: Precision = "auto", graphs: bool = True) -> Machine:
@@ -167,6 +177,7 @@ def machine(device: str = "auto", precision: Precision = "auto", graphs: bool = 
     """
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device is auto, cpu or cuda, not {device!r}")
+    set_cuda_environment()
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
         raise BadInput("--device cuda, but torch sees no CUDA device here; use --device cpu or mend the driver")
@@ -174,6 +185,8 @@ def machine(device: str = "auto", precision: Precision = "auto", graphs: bool = 
     picked = precision if precision != "auto" else ("bf16" if supports_bf16(chosen) else "fp32")
     if chosen.type == "cpu":
         keep_freed_memory()
+        if picked == "bf16" and not supports_bf16(chosen):
+            warn_of_emulation()
     else:
-        configure_cuda(exact=picked == "fp32")
+        configure_cuda(exact=picked == "fp32", memory=total_memory(chosen))
     return Machine(chosen, picked, graphs and chosen.type == "cuda")

@@ -1,4 +1,4 @@
-"""The zoo: one table, name -> factory.  A name is all that suites, records and the command line know of a network."""
+"""Registry of networks: name -> factory.  Suites, records and the command line refer to a network by its name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from benchmark.errors import BadInput
 from benchmark.models import fitnet, mobilenet, resnet, shufflenet, tap, vgg, wrn
 from methods.contract import Shape
 
-OUTSIDE = "torchvision:"
+TORCHVISION = "torchvision:"
 NARROW, WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 
-ZOO: dict[str, Callable[[int], nn.Module]] = {
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "resnet8": partial(resnet.cifar, 8, NARROW),
     "resnet14": partial(resnet.cifar, 14, NARROW),
     "resnet20": partial(resnet.cifar, 20, NARROW),
@@ -52,27 +52,27 @@ ZOO: dict[str, Callable[[int], nn.Module]] = {
 
 
 def names() -> list[str]:
-    """The names of our own networks; `torchvision:NAME` names others."""
-    return list(ZOO)
+    """The names of the networks defined here; others are named `torchvision:NAME`."""
+    return list(NETWORKS)
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """The network `name` with `classes` logits, freshly drawn from torch's global stream.
+    """The network `name` with `classes` logits and initial weights drawn from torch's global generator.
 
-    Raises BadInput if there is no such network.  Under `torch.device("meta")` it has shapes and no memory.
+    Raises BadInput for an unknown network.  Under `torch.device("meta")` its tensors have shapes but no memory.
     """
-    if name.startswith(OUTSIDE):
-        return tap.torchvision(name.removeprefix(OUTSIDE), classes)
-    if name not in ZOO:
+    if name.startswith(TORCHVISION):
+        return tap.torchvision(name.removeprefix(TORCHVISION), classes)
+    if name not in NETWORKS:
         raise BadInput(_unknown(name))
-    return ZOO[name](classes)
+    return NETWORKS[name](classes)
 
 
 @cache
 def shape(name: str, classes: int, size: tuple[int, int] = (32, 32)) -> Shape:
-    """What the network shows for one image of `size` (height, width) pixels.  Costs no memory and draws nothing.
+    """The shapes of the network's outputs for images of `size` (height, width) pixels, computed on the meta device.
 
-    Raises BadInput if there is no such network or the images are too small for it.
+    Raises BadInput for an unknown network and for images that are too small for it.
     """
     with torch.device("meta"), torch.no_grad():
         net = build(name, classes).eval()
@@ -80,12 +80,12 @@ def shape(name: str, classes: int, size: tuple[int, int] = (32, 32)) -> Shape:
             return Shape.of(net(torch.empty(1, 3, *size)))
         except RuntimeError as error:
             raise BadInput(
-                f"{name} cannot read images of {size[0]} x {size[1]} pixels ({error}): name another"
+                f"{name} cannot read images of {size[0]} x {size[1]} pixels ({error}): choose another network"
             ) from error
 
 
 def _unknown(name: str) -> str:
-    known = {each.lower(): each for each in ZOO}
+    known = {each.lower(): each for each in NETWORKS}
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {known[close[0]]}? " if close else ""
     return f"unknown network {name!r}: {hint}`python -m benchmark list models` shows all"

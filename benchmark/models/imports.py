@@ -1,7 +1,7 @@
-"""Weights published by other suites -> ours.
+"""Load weights that other suites published into the networks defined here.
 
-Suites name their tensors each in its own way but list them in the same order, so they are read by order and shape;
-names, and a prefix such as DataParallel's `module.`, do not matter.
+Other suites use other names for the tensors but the same order, so tensors are matched by order and shape; names, and a
+prefix such as DataParallel's `module.`, are ignored.
 """
 
 from __future__ import annotations
@@ -14,30 +14,31 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import BadInput
+from benchmark.files import file_problem
 from benchmark.models import build
 
 
 def load(path: str | Path, name: str, classes: int) -> nn.Module:
     """The network `name` with the weights in the file: `{"model": state_dict, …}` or a plain state_dict.
 
-    The file is read as data (`weights_only=True`): nothing in it is run.  The result is on the CPU, in train mode.
-    Raises BadInput if the file is missing, is no checkpoint, holds other objects, or does not fit the network.
+    The file is read with `weights_only=True`, so no code in it runs.  The network is on the CPU, in train mode.
+    Raises BadInput if the file is missing, is not a checkpoint, holds other objects, or does not match the network.
     """
     path = Path(path)
-    theirs = _state(path)
-    with torch.random.fork_rng(devices=[]):  # the draws are overwritten: let them cost the caller none of his own
+    published = _state(path)
+    with torch.random.fork_rng(devices=[]):  # initial weights are overwritten: keep the caller's random state
         net = build(name, classes)
-    ours = net.state_dict()
-    _compare(path, theirs, ours, f"{name} with {classes} classes")
+    own = net.state_dict()
+    _compare(path, published, own, f"{name} with {classes} classes")
     with torch.no_grad():
-        for mine, tensor in zip(ours.values(), theirs.values(), strict=True):
-            mine.copy_(tensor)
+        for target, source in zip(own.values(), published.values(), strict=True):
+            target.copy_(source)
     return net
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise BadInput(f"no checkpoint at {path}: give the path of a file such as resnet56.pth")
+    if problem := file_problem(path):
+        raise BadInput(f"no checkpoint at {path}: {problem}; give the path of a file such as resnet56.pth")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -45,8 +46,8 @@ def _read(path: Path) -> Any:
         if found is None:
             raise BadInput(f"{path} is not a checkpoint that torch can read: download it again") from error
         raise BadInput(
-            f"{path} holds a pickled {found[1]}, which could run code when opened: where you trust it, open it "
-            'once and save {"model": its state_dict} alone'
+            f"{path} holds a pickled {found[1]}, which could run code when opened: if you trust it, open it "
+            'once and save only {"model": its state_dict}'
         ) from error
 
 
@@ -58,17 +59,17 @@ def _state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _compare(path: Path, theirs: dict[str, Tensor], ours: dict[str, Tensor], network: str) -> None:
-    if len(theirs) != len(ours):
+def _compare(path: Path, published: dict[str, Tensor], own: dict[str, Tensor], network: str) -> None:
+    if len(published) != len(own):
         raise BadInput(
-            f"{path} has {len(theirs)} tensors but {network} has {len(ours)}: name the network it was saved from"
+            f"{path} has {len(published)} tensors but {network} has {len(own)}: name the network it was saved from"
         )
-    pairs = zip(ours.items(), theirs.items(), strict=True)
-    for place, ((name, mine), (other, tensor)) in enumerate(pairs, start=1):
-        if tensor.shape != mine.shape or tensor.is_floating_point() != mine.is_floating_point():
+    pairs = zip(own.items(), published.items(), strict=True)
+    for position, ((name, target), (source_name, source)) in enumerate(pairs, start=1):
+        if source.shape != target.shape or source.is_floating_point() != target.is_floating_point():
             raise BadInput(
-                f"tensor {place} of {path} ({other}) is {_kind(tensor)} but {network} has {_kind(mine)} there "
-                f"({name}): check the network's name and the number of classes"
+                f"tensor {position} of {path} ({source_name}) is {_kind(source)} but {network} has {_kind(target)} "
+                f"there ({name}): check the network's name and the number of classes"
             )
 
 

@@ -1,9 +1,9 @@
-"""The one forward of the whole zoo, and the small parts that every family shares.
+"""The forward pass that all networks share, and the layers that several families use.
 
 stem -> stages -> neck -> pool -> embed -> head
 
-An architecture file supplies parts only.  Parts may change in place what they have made themselves, never what they
-were given: it may be a map that a method reads.
+An architecture file only supplies these parts.  A part may change in place the tensors it has created, but never its
+input, which may be a map that a method reads.
 
 N images · K classes · D width of the embedding · C, H, W of a feature map · k kernel of a convolution
 """
@@ -14,13 +14,18 @@ import copy
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.contract import Outputs
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch normalisation, then ReLU in place if `act`.  Ioffe & Szegedy, ICML 2015, arXiv:1502.03167."""
+    """Batch normalisation, then ReLU in place if `act`.  Ioffe & Szegedy, ICML 2015, arXiv:1502.03167.
+
+    A forward pass does not increment `num_batches_tracked`, which is not used at a fixed momentum and would cost a
+    kernel launch per layer on CUDA: `count_batches` does, once per epoch.
+    """
 
     def __init__(self, width: int, act: bool = False):
         super().__init__(width)
@@ -28,25 +33,29 @@ class Norm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        y = super().forward(x)
-        return y.relu_() if self.act else y  # the backward of a normalisation reads its input only
+        y = self._normalise(x)
+        return y.relu_() if self.act else y  # in place, because backward of a normalisation reads only its input
 
     def join(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """ReLU of the normalised `x` plus `shortcut`, all (N, C, H, W): the end of a residual block."""
-        return super().forward(x).add_(shortcut).relu_()
+        return self._normalise(x).add_(shortcut).relu_()
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        statistics = self.running_mean, self.running_var
+        return F.batch_norm(x, *statistics, self.weight, self.bias, self.training, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
-        """BatchNorm2d's, and whether a ReLU follows."""
+        """That of BatchNorm2d, and whether a ReLU follows."""
         return f"{super().extra_repr()}, act={self.act}"
 
 
 class ConvNorm(nn.Module):
-    """A k x k convolution that keeps the size (halves it at stride 2), then its normalisation."""
+    """A padded k x k convolution (same H and W, or half at stride 2), then normalisation."""
 
     def __init__(
         self,
-        inward: int,
-        outward: int,
+        in_channels: int,
+        out_channels: int,
         kernel: int,
         stride: int = 1,
         *,
@@ -55,24 +64,24 @@ class ConvNorm(nn.Module):
         act: bool = False,
     ):
         super().__init__()
-        self.conv = nn.Conv2d(inward, outward, kernel, stride, kernel // 2, groups=groups, bias=bias)
-        self.norm = Norm(outward, act)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.norm = Norm(out_channels, act)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, outward, H / stride, W / stride)."""
+        """(N, C, H, W) -> (N, out_channels, H / stride, W / stride)."""
         return self.norm(self.conv(x))
 
     def join(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        """The end of a residual block: ReLU of the sum of both, (N, outward, H / stride, W / stride)."""
+        """The end of a residual block: ReLU of the sum of both, (N, out_channels, H / stride, W / stride)."""
         y = self.conv(x)
         return self.norm.join(y, shortcut) if isinstance(self.norm, Norm) else y.add_(shortcut).relu_()
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Put the normalisation, as it is in eval mode, into the convolution; the ReLU stays."""
+        """Fold the normalisation of eval mode into the convolution; the ReLU stays."""
         conv, norm = self.conv, self.norm
         if not isinstance(norm, Norm):
-            return  # folded before
+            return  # already folded
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # (C,)
         old = 0.0 if conv.bias is None else conv.bias.double()
         bias = norm.bias.double() + (old - norm.running_mean.double()) * scale  # (C,)
@@ -82,9 +91,9 @@ class ConvNorm(nn.Module):
 
 
 class Net(nn.Module):
-    """A network that shows everything, always.
+    """A network whose forward pass returns maps, embedding and logits.
 
-    `embed` is the identity until a method puts a layer there: the classifier `head` reads what `embed` gives.
+    `embed` is the identity until a method puts a layer there; the classifier `head` reads its output.
     """
 
     def __init__(self, stem: nn.Module, stages: Iterable[nn.Module], head: nn.Linear, neck: nn.Module | None = None):
@@ -110,8 +119,8 @@ class Net(nn.Module):
 def fold(net: nn.Module) -> nn.Module:
     """A copy of `net` in eval mode whose `ConvNorm`s are convolutions with a bias.
 
-    Computed in float64, kept in the weights' own precision; outputs agree to about 1e-5.  Normalisations that no
-    convolution precedes (pre-activation networks, networks dressed by `tap`) stay as they are.
+    Computed in float64 and stored in the precision of the weights; outputs agree to about 1e-5.  Normalisations outside
+    `ConvNorm` (in pre-activation networks and in networks wrapped by `tap`) are not folded.
     """
     net = copy.deepcopy(net).eval()
     for module in net.modules():
@@ -120,10 +129,17 @@ def fold(net: nn.Module) -> nn.Module:
     return net
 
 
-def he_normal(net: Net) -> Net:
-    """Draw every convolution from N(0, 2 / (k·k·outward)) and clear its bias; the rest stays as torch drew it.
+def count_batches(net: nn.Module, batches: int) -> None:
+    """Add the number of batches of an epoch to `num_batches_tracked` of each Norm, as torch's own layer would have."""
+    for module in net.modules():
+        if isinstance(module, Norm):
+            module.num_batches_tracked += batches
 
-    He et al., ICCV 2015, arXiv:1502.01852, eq. 14 (fan-out).  Draws from torch's global stream.
+
+def he_normal(net: Net) -> Net:
+    """Initialise every convolution from N(0, 2 / (k·k·out_channels)), its bias with 0; other layers stay unchanged.
+
+    He et al., ICCV 2015, arXiv:1502.01852, eq. 14 (fan-out).  Draws from torch's global generator.
     """
     for module in net.modules():
         if not isinstance(module, nn.Conv2d):
@@ -135,7 +151,7 @@ def he_normal(net: Net) -> Net:
 
 
 def small_head(net: Net) -> Net:
-    """Draw the classifier's weight from N(0, 0.01²) and clear its bias.  Draws from torch's global stream."""
+    """Initialise the classifier's weight from N(0, 0.01²) and its bias with 0.  Draws from torch's global generator."""
     nn.init.normal_(net.head.weight, std=0.01)
     nn.init.zeros_(net.head.bias)
     return net

@@ -2,7 +2,7 @@
 
 Maps follow the last ReLU of the stem and of each stage.
 
-N images · C, H, W of a feature map · s stride · d input's channels · w width
+N images · C, H, W of a feature map · s stride · d channels of the input · w width
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Basic(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inward: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
-        self.conv1 = ConvNorm(inward, width, 3, stride, act=True)
+        self.conv1 = ConvNorm(in_channels, width, 3, stride, act=True)
         self.conv2 = ConvNorm(width, width, 3)
-        self.shortcut = shortcut(inward, width, stride)
+        self.shortcut = shortcut(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of the residual sum."""
@@ -35,13 +35,13 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inward: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
-        outward = self.expansion * width
-        self.conv1 = ConvNorm(inward, width, 1, act=True)
+        out_channels = self.expansion * width
+        self.conv1 = ConvNorm(in_channels, width, 1, act=True)
         self.conv2 = ConvNorm(width, width, 3, stride, act=True)
-        self.conv3 = ConvNorm(width, outward, 1)
-        self.shortcut = shortcut(inward, outward, stride)
+        self.conv3 = ConvNorm(width, out_channels, 1)
+        self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of the residual sum."""
@@ -49,28 +49,28 @@ class Bottleneck(nn.Module):
         return self.conv3.join(y, self.shortcut(x))  # (N, 4·w, H/s, W/s)
 
 
-def shortcut(inward: int, outward: int, stride: int) -> nn.Module:
-    """The identity where it fits, else a 1 x 1 convolution and its normalisation."""
-    if stride == 1 and inward == outward:
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The identity if shapes are equal, else a 1 x 1 convolution and its normalisation."""
+    if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return ConvNorm(inward, outward, 1, stride)
+    return ConvNorm(in_channels, out_channels, 1, stride)
 
 
-def stage(block: type[Basic | Bottleneck], inward: int, width: int, count: int, stride: int) -> nn.Sequential:
-    """`count` blocks, the first of which takes the stride."""
-    outward = block.expansion * width
-    rest = [block(outward, width, 1) for _ in range(count - 1)]
-    return nn.Sequential(block(inward, width, stride), *rest)
+def stage(block: type[Basic | Bottleneck], in_channels: int, width: int, count: int, stride: int) -> nn.Sequential:
+    """`count` blocks, of which the first has the stride."""
+    out_channels = block.expansion * width
+    rest = [block(out_channels, width, 1) for _ in range(count - 1)]
+    return nn.Sequential(block(in_channels, width, stride), *rest)
 
 
 def resnet(
     block: type[Basic | Bottleneck], stem: int, widths: Sequence[int], counts: Sequence[int], classes: int
 ) -> Net:
     """A 3 x 3 stem at stride 1 without max-pool, then stages at strides 1, 2, 2, …"""
-    inward = [stem] + [block.expansion * width for width in widths]
+    in_channels = [stem] + [block.expansion * width for width in widths]
     strides = [1] + [2] * (len(widths) - 1)
-    stages = [stage(block, *each) for each in zip(inward[:-1], widths, counts, strides, strict=True)]
-    head = nn.Linear(inward[-1], classes)
+    stages = [stage(block, *each) for each in zip(in_channels[:-1], widths, counts, strides, strict=True)]
+    head = nn.Linear(in_channels[-1], classes)
     return he_normal(Net(ConvNorm(3, stem, 3, act=True), stages, head))
 
 
@@ -82,12 +82,12 @@ def cifar(depth: int, widths: Sequence[int], classes: int) -> Net:
 def basic(counts: Sequence[int], classes: int, width: int = 64) -> Net:
     """ResNet18 and ResNet34 for small images: basic blocks of widths w, 2·w, 4·w, 8·w; w = 64.
 
-    At half of it, w = 32 in stem and stages, ResNet18 is `resnet18x0.5`: our reading of a name that its users (KDA,
-    arXiv:2009.14416) do not define.
+    ResNet18 with w = 32 in stem and stages is `resnet18x0.5`: this project's interpretation of a name that KDA
+    (arXiv:2009.14416) uses without defining it.
     """
     return resnet(Basic, width, [width * factor for factor in (1, 2, 4, 8)], counts, classes)
 
 
 def bottleneck(counts: Sequence[int], classes: int) -> Net:
-    """ResNet50 for small images: bottlenecks of widths 64, 128, 256, 512, four times as wide at their end."""
+    """ResNet50 for small images: bottlenecks of widths 64, 128, 256, 512, with four times as many output channels."""
     return resnet(Bottleneck, 64, (64, 128, 256, 512), counts, classes)

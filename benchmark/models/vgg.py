@@ -18,16 +18,16 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 class LastPool(nn.Module):
-    """2 x 2 max-pool between the last two blocks, left out where the map is 4 x 4 (32 x 32 images) or smaller."""
+    """2 x 2 max-pool between the last two blocks, omitted if the map is 4 x 4 (32 x 32 images) or smaller."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H/2, W/2), or `x` itself."""
         return F.max_pool2d(x, 2) if x.shape[2] > 4 else x
 
 
-def convolutions(inward: int, width: int, count: int) -> list[nn.Module]:
+def convolutions(in_channels: int, width: int, count: int) -> list[nn.Module]:
     """`count` convolutions with bias, normalisation and ReLU."""
-    return [ConvNorm(inward if i == 0 else width, width, 3, bias=True, act=True) for i in range(count)]
+    return [ConvNorm(in_channels if i == 0 else width, width, 3, bias=True, act=True) for i in range(count)]
 
 
 def vgg(counts: Sequence[int], classes: int) -> Net:
@@ -35,7 +35,7 @@ def vgg(counts: Sequence[int], classes: int) -> Net:
     stem = nn.Sequential(*convolutions(3, WIDTHS[0], counts[0]))
     pools = [nn.MaxPool2d(2), nn.MaxPool2d(2), nn.MaxPool2d(2), LastPool()]
     stages = [
-        nn.Sequential(pool, *convolutions(inward, width, count))
-        for pool, inward, width, count in zip(pools, WIDTHS[:-1], WIDTHS[1:], counts[1:], strict=True)
+        nn.Sequential(pool, *convolutions(in_channels, width, count))
+        for pool, in_channels, width, count in zip(pools, WIDTHS[:-1], WIDTHS[1:], counts[1:], strict=True)
     ]
     return small_head(he_normal(Net(stem, stages, nn.Linear(WIDTHS[-1], classes))))

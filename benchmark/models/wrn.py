@@ -3,7 +3,7 @@
 Pre-activation blocks (He et al., ECCV 2016, arXiv:1603.05027).  Maps are the raw residual sums, before the next
 normalisation and ReLU: they are signed.
 
-N images · C, H, W of a feature map · s stride · d input's channels · w width
+N images · C, H, W of a feature map · s stride · d channels of the input · w width
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Block(nn.Module):
     Where the width changes, the shortcut is a bare 1 x 1 convolution of the first ReLU's output.
     """
 
-    def __init__(self, inward: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
-        self.norm1 = Norm(inward, act=True)
-        self.conv1 = ConvNorm(inward, width, 3, stride, act=True)
+        self.norm1 = Norm(in_channels, act=True)
+        self.conv1 = ConvNorm(in_channels, width, 3, stride, act=True)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.shortcut = None if inward == width else nn.Conv2d(inward, width, 1, stride, bias=False)
+        self.shortcut = None if in_channels == width else nn.Conv2d(in_channels, width, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The residual sum."""
@@ -33,9 +33,9 @@ class Block(nn.Module):
         return y.add_(x if self.shortcut is None else self.shortcut(a))
 
 
-def stage(inward: int, width: int, count: int, stride: int) -> nn.Sequential:
-    """`count` blocks, the first of which takes the stride."""
-    return nn.Sequential(Block(inward, width, stride), *[Block(width, width, 1) for _ in range(count - 1)])
+def stage(in_channels: int, width: int, count: int, stride: int) -> nn.Sequential:
+    """`count` blocks, of which the first has the stride."""
+    return nn.Sequential(Block(in_channels, width, stride), *[Block(width, width, 1) for _ in range(count - 1)])
 
 
 def wrn(depth: int, factor: int, classes: int) -> Net:
@@ -43,8 +43,8 @@ def wrn(depth: int, factor: int, classes: int) -> Net:
     widths = [16, 16 * factor, 32 * factor, 64 * factor]
     count = (depth - 4) // 6
     stages = [
-        stage(inward, width, count, stride)
-        for inward, width, stride in zip(widths[:-1], widths[1:], (1, 2, 2), strict=True)
+        stage(in_channels, width, count, stride)
+        for in_channels, width, stride in zip(widths[:-1], widths[1:], (1, 2, 2), strict=True)
     ]
     stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
     net = he_normal(Net(stem, stages, nn.Linear(widths[-1], classes), neck=Norm(widths[-1], act=True)))

@@ -1,12 +1,11 @@
-"""A method's price, measured alone: the time of a step and where it goes, compute, and memory at its worst.
+"""What a method costs, measured alone: the time of a step and of its parts, arithmetic, and peak memory.
 
-One pair of networks at a time, all its methods in turn in rounds, so that whatever else the machine does falls on all
-of them alike.  The best round counts; all are kept.
+One pair of networks at a time, all its methods in turn in rounds, so that whatever else the machine does affects all
+of them alike.  The best round counts; all are kept.  The teacher is asked for several batches at once, as in training.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import ValidationError
 
 from benchmark.acceleration import machine
 from benchmark.data import datasets
@@ -25,7 +23,20 @@ from benchmark.errors import BadInput
 from benchmark.experiment import resolve, seeds
 from benchmark.experiment.run import Run
 from benchmark.profiling import memory, speed
-from benchmark.profiling.timing import clock_fields, eager_step, full_step, lanes_by_stage, live_tensors, time_in_turn
+from benchmark.profiling.cost_plan import group_by_pair, missing_costs
+from benchmark.profiling.timing import (
+    Times,
+    Walk,
+    as_trained,
+    clock_fields,
+    eager_step,
+    first_group,
+    lanes_by_stage,
+    live_tensors,
+    round_steps,
+    teacher_alone,
+    time_in_turn,
+)
 from benchmark.store import Record, Store
 from benchmark.training import model_size, provenance, teacher
 from benchmark.training.context import Context
@@ -34,18 +45,18 @@ from methods import registry
 from methods.contract import Batch, Unfit
 
 if TYPE_CHECKING:
-    from benchmark.sweep.runner import Options
+    from benchmark.sweep.options import Options
 
 TEACHER = "teacher"
-STEPS = {"cpu": 2, "cuda": 10}  # timed in each round: many short rounds where others use the processor too
+Lanes = dict[str, dict[str, Lane]]  # id of a run -> stage -> lane
 
 
 def measure(runs: Sequence[Run], options: Options) -> list[Record]:
     """Measure what has no cost yet on this device, in this precision, from this source; the records as kept.
 
-    The lowest seed stands for all.  Pairs that a method cannot serve are left out; a method that raises is left out
-    with a sentence.  `prepare` sees a few images only: what it takes is told by each run's own `setup_s`.
-    Raises BadInput for a device or data that are not there.
+    Only the lowest seed is measured.  Pairs that a method cannot serve are left out; a method that raises is left out
+    with a sentence.  `prepare` sees a few images only: the record of each run has its time as `setup_s`.
+    Raises BadInput for a device or data that are missing.
     """
     store, kept = Store(options.results), []
     data: Dataset | None = None
@@ -54,6 +65,7 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
             data = datasets.load(group[0].dataset, options.data, options.download)
         started = time.perf_counter()
         found = [store.add(record) for record in attempt(group[0], measure_pair, group, data, options) or []]
+        machine.machine(options.device, group[0].recipe.precision).free_memory()
         if found and not options.quiet:
             names, seconds = ", ".join(record.run["method"] for record in found), time.perf_counter() - started
             print(f"cost · {group[0].label.split()[0]} · {names} · measured in {seconds:.0f} s", flush=True)
@@ -62,7 +74,7 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
 
 
 def measure_or_warn(runs: Sequence[Run], options: Options) -> list[Record]:
-    """As `measure`, at the end of a sweep: data that are gone by now cost a sentence, not the report."""
+    """As `measure`, at the end of a sweep: missing data are reported, and do not stop the report."""
     try:
         return measure(runs, options)
     except BadInput as fault:
@@ -86,76 +98,65 @@ def warn_unmeasured(run: Run, fault: Exception) -> None:
     print(f"cost of {run.label} ({run.id}) not measured: {type(fault).__name__}: {fault}", file=sys.stderr)
 
 
-# ---- what is to be measured
-def missing_costs(runs: Sequence[Run], store: Store, device: str) -> list[Run]:
-    """One run for each kind of step that the store has no cost of, that of the lowest seed."""
-
-    def price(run: Run) -> tuple:
-        here = machine.machine(device, run.recipe.precision)
-        return (*run.cost_key, provenance.device_name(here.device), here.precision, registry.digest(run.method))
-
-    unfit = {id for id, record in store.latest().items() if record.status == "unfit"}
-    known = set()
-    for record in store.records():
-        if record.kind == "cost":
-            with contextlib.suppress(ValidationError):  # the report complains about it
-                by = (record.provenance.get(word) for word in ("device", "precision", "source"))
-                known.add((*Run.model_validate(record.run).cost_key, *by))
-    found: dict[tuple, Run] = {}
-    for run in sorted((run for run in runs if run.recipe and run.id not in unfit), key=lambda run: run.seed):
-        found.setdefault(price(run), run)
-    return [run for key, run in found.items() if key not in known]
-
-
-def group_by_pair(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that are timed in turn; those without a teacher stand with the first pair of their student."""
-    groups: dict[tuple, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.teacher is None):
-        host = next((key for key in groups if run.teacher is None and key[1] == run.timing_group), None)
-        groups.setdefault(host or (run.teacher and run.teacher.id, run.timing_group), []).append(run)
-    return list(groups.values())
-
-
-# ---- one pair
 def measure_pair(group: list[Run], data: Dataset, options: Options) -> list[Record]:
-    """Time all in turn, then take the memory of each; a cost for each run that came through."""
-    changes = {
-        "method": resolve.PLAIN_METHOD,
-        "knobs": resolve.resolve_knobs(resolve.PLAIN_METHOD, {}),
-        "teacher": None,
-    }
-    plain, started = group[0].model_copy(update=changes), provenance.now()
+    """Time all in turn, then measure the memory of each; a cost record for each run that did not raise."""
+    plain, started = plain_run(group[0]), provenance.now()
     with tempfile.TemporaryDirectory(prefix="kd-cost-") as root, seeds.scope("cost"):
         context = make_context(group, data, options, Path(root))
-        batches = list(context.train_split.epoch(0, 0, group[0].recipe))
-        batches = [batch for batch in batches if len(batch.y) == len(batches[0].y)]
+        batches = whole_groups(list(context.train_split.epoch(0, 0, group[0].recipe)), context.machine)
         lanes = {plain.id: lanes_by_stage(plain, context, batches)}
         for run in group:
             lanes[run.id] = lanes.get(run.id) or attempt(run, lanes_by_stage, run, context, batches) or {}
         if not any(lanes[run.id] for run in group):
             return []
-        steps = {id: {name: full_step(lane) for name, lane in stages.items()} for id, stages in lanes.items()}
-        if context.teacher:
-            steps[TEACHER] = {TEACHER: context.feed.one_batch}
-        times, faults = time_in_turn(steps, batches, context.machine.device)
+        times, faults = time_in_turn(walks_of(lanes, context), batches, context.machine)
         if plain.id in faults:
             raise faults[plain.id]
         for run in (run for run in group if run.id in faults):
             warn_unmeasured(run, faults[run.id])
         found = []
         for run in (run for run in group if times.get(run.id)):
-            taught = times[TEACHER][TEACHER] if run.teacher else None
-            clock = clock_fields(times[run.id], list(times[plain.id].values())[-1], taught)
-            clock |= {"batch": len(batches[0].y), "steps": len(batches)}
+            clock = pair_clock(run, times, plain, batches, context.machine)
             found.append(attempt(run, cost_record, list(lanes[run.id].values())[-1], batches[0], clock, started))
+            context.machine.free_memory()
     return [record for record in found if record]
 
 
+def plain_run(run: Run) -> Run:
+    """The same student without a teacher."""
+    knobs = resolve.resolve_knobs(resolve.PLAIN_METHOD, {})
+    return run.model_copy(update={"method": resolve.PLAIN_METHOD, "knobs": knobs, "teacher": None})
+
+
+def whole_groups(batches: list[Batch], here: machine.Machine) -> list[Batch]:
+    """The full batches, in whole groups of those that the teacher is asked for at once if there is such a group."""
+    full = [batch for batch in batches if len(batch.y) == len(batches[0].y)]
+    return full[: len(full) // here.teacher_batches * here.teacher_batches or None]
+
+
+def walks_of(lanes: Lanes, context: Context) -> dict[str, dict[str, Walk]]:
+    """What is timed: every lane in every stage, and the teacher alone."""
+    walks = {id: {name: as_trained(lane) for name, lane in stages.items()} for id, stages in lanes.items()}
+    return walks | ({TEACHER: {TEACHER: teacher_alone(context)}} if context.teacher else {})
+
+
+def pair_clock(run: Run, times: Times, plain: Run, batches: list[Batch], here: machine.Machine) -> dict[str, Any]:
+    """The `clock` of a run: milliseconds, and how they were measured.
+
+    batch: images.  steps: of a round.  teacher_batches: how many the teacher is asked for at once, its time being the
+    share of one; None without a teacher.
+    """
+    teacher_ms = times[TEACHER][TEACHER] if run.teacher else None
+    clock = clock_fields(times[run.id], list(times[plain.id].values())[-1], teacher_ms)
+    group = len(first_group(batches, here)) if run.teacher else None
+    return clock | {"batch": len(batches[0].y), "steps": len(batches), "teacher_batches": group}
+
+
 def make_context(group: list[Run], data: Dataset, options: Options, root: Path) -> Context:
-    """A few images, and the teacher: its kept weights, or fresh ones, which take as long."""
+    """A few images, and the teacher: its kept weights, or untrained ones, which take as long."""
     store, here = Store(options.results), machine.machine(options.device, group[0].recipe.precision, options.graphs)
-    count = min(len(data.train_y), STEPS[here.device.type] * group[0].recipe.batch)
-    few = torch.linspace(0, len(data.train_y) - 1, count).long()  # of all classes, however they are sorted
+    count = min(len(data.train_y), round_steps(here) * group[0].recipe.batch)
+    few = torch.linspace(0, len(data.train_y) - 1, count).long()  # of all classes, in whatever order they are stored
     learn = Split(data.train_x[few], data.train_y[few], data.statistics, here.device)
     judged = Split(data.test_x[:64], data.test_y[:64], data.statistics, here.device)
     taught = next((run.teacher for run in group if run.teacher), None)

@@ -1,8 +1,8 @@
-"""How much memory a step takes at its worst: the bytes of all tensors that are alive at once.
+"""Peak memory of a training step: the bytes of all tensors that are alive at the same time.
 
-On a CPU every operation's result is watched until its storage is freed.  This leaves out what a library takes and
-gives back within one operation, and weights that it has packed for itself.  On CUDA the allocator is asked, which
-counts such scratch memory too.
+On a CPU the result of every operation is tracked until its storage is freed.  Not counted are the memory that a
+library allocates and frees within one operation, and the weights that it has packed into a format of its own.  On CUDA
+the number comes from torch's allocator, which counts such workspaces too.
 """
 
 from __future__ import annotations
@@ -17,54 +17,58 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Inside, `now` is the bytes of all storages watched and not yet freed, `most` the highest that it has been."""
+    """Counts bytes while it is active: `current`, of all tracked storages that are not freed; `peak`, its maximum.
+
+    held: tensors that exist before, to be tracked from the start.
+    """
 
     def __init__(self, held: Iterable[Tensor] = ()):
         super().__init__()
-        self.now, self.most = 0, 0
-        self._known: dict[int, weakref.ref] = {}
+        self.current, self.peak = 0, 0
+        self._tracked: dict[int, weakref.ref] = {}
         for tensor in held:
-            self._watch(tensor)
+            self._track(tensor)
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        found = operation(*args, **(kwargs or {}))
-        given = {storage_id(tensor) for tensor in tensors_in((args, kwargs))}
-        for tensor in tensors_in(found):
-            if storage_id(tensor) not in given:  # else a view, or written in place: nothing new
-                self._watch(tensor)
-        return found
+        result = operation(*args, **(kwargs or {}))
+        inputs = {storage_id(tensor) for tensor in tensors_in((args, kwargs))}
+        for tensor in tensors_in(result):
+            if storage_id(tensor) not in inputs:  # views and in-place results allocate nothing
+                self._track(tensor)
+        return result
 
-    def _watch(self, tensor: Tensor) -> None:
-        place = storage_id(tensor)
-        if place is None or place in self._known:
+    def _track(self, tensor: Tensor) -> None:
+        key = storage_id(tensor)
+        if key is None or key in self._tracked:
             return
         storage = tensor.untyped_storage()
         size = storage.nbytes()
-        self._known[place] = weakref.ref(storage, lambda _: self._freed(place, size))
-        self.now += size
-        self.most = max(self.most, self.now)
+        self._tracked[key] = weakref.ref(storage, lambda _: self._free(key, size))
+        self.current += size
+        self.peak = max(self.peak, self.current)
 
-    def _freed(self, place: int, size: int) -> None:
-        del self._known[place]
-        self.now -= size
+    def _free(self, key: int, size: int) -> None:
+        del self._tracked[key]
+        self.current -= size
 
 
 def peak_bytes(step: Callable[[], object], held: Iterable[Tensor], device: torch.device) -> int:
-    """The most bytes alive at once during `step`, those of `held` included, whatever else is alive not.
+    """Peak bytes during `step`: of the tensors that it creates and of those in `held`; other tensors do not count.
 
-    held: what the step finds there, weights and so on; walked once, so that the step may free it.
+    held: tensors that exist before the step, such as weights; iterated once and not kept, so that the step can free
+    them.
     """
     if device.type != "cuda":
-        with LiveBytes(held) as alive:
+        with LiveBytes(held) as live:
             step()
-        return alive.most
-    before = LiveBytes(held).now
+        return live.peak
+    held_bytes = LiveBytes(held).current
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
-    found = torch.cuda.memory_allocated(device)
+    allocated = torch.cuda.memory_allocated(device)
     step()
     torch.cuda.synchronize(device)
-    return before + torch.cuda.max_memory_allocated(device) - found
+    return held_bytes + torch.cuda.max_memory_allocated(device) - allocated
 
 
 def tensors_in(values: object) -> list[Tensor]:
@@ -73,7 +77,7 @@ def tensors_in(values: object) -> list[Tensor]:
 
 
 def storage_id(tensor: Tensor) -> int | None:
-    """Where a tensor's storage is kept; None for one without, as libraries pack them."""
+    """Address of the storage object of a tensor; None if it has none, as tensors in a library's packed format."""
     try:
         return tensor.untyped_storage()._cdata
     except RuntimeError:

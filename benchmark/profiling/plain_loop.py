@@ -1,6 +1,7 @@
-"""The plain loop, as other suites train: the yardstick of `speed`, and nothing else.
+"""The plain training loop of other suites, the baseline that `speed` compares this suite with.
 
-A DataLoader whose workers crop with PIL, float32, NCHW, eager, one student, meters read with `.item()` at every step.
+A DataLoader whose workers crop with PIL, float32, NCHW, eager mode, one student, metrics read with `.item()` at every
+step.
 """
 
 from __future__ import annotations
@@ -27,47 +28,50 @@ from methods.contract import Batch, Outputs
 
 @contextmanager
 def in_subprocess(run: Run, images: Dataset, device: torch.device) -> Iterator[Callable[[int], float]]:
-    """The plain loop in a process of its own, untouched by our settings: a function from steps to seconds."""
+    """Start the plain loop in a process of its own, where this suite's settings of torch do not apply.
+
+    Yields a function: a number of steps -> the seconds that they took.
+    """
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=serve, args=(there, run, images, device))
+    our_end, its_end = context.Pipe()
+    process = context.Process(target=serve, args=(its_end, run, images, device))
     process.start()
 
-    def timed(count: int) -> float:
-        here.send(count)
-        return here.recv()
+    def time_in_subprocess(count: int) -> float:
+        our_end.send(count)
+        return our_end.recv()
 
     try:
-        yield timed
+        yield time_in_subprocess
     finally:
-        here.close()  # the loop ends, and its workers with it
+        our_end.close()  # ends the loop and its workers
         process.join(30)
         process.kill()
 
 
 def serve(pipe: Connection, run: Run, images: Dataset, device: torch.device) -> None:
-    """Run as many steps as asked and answer with the seconds they took, until the other end is gone."""
-    walk = steps(run, images, device)
+    """Receive numbers of steps and send back the seconds that they took, until the other end is closed."""
+    training = steps(run, images, device)
     while True:
         try:
             count = pipe.recv()
         except EOFError:
             return
-        pipe.send(time_steps(walk, count, device))
+        pipe.send(time_steps(training, count, device))
 
 
-def time_steps(walk: Iterator[None], count: int, device: torch.device) -> float:
-    """Seconds for `count` steps, the device's own work included."""
+def time_steps(training: Iterator[None], count: int, device: torch.device) -> float:
+    """Seconds for `count` steps, until the device has finished them; `training` does one step for each `next`."""
     started = time.perf_counter()
     for _ in range(count):
-        next(walk)
+        next(training)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - started
 
 
 class PilDataset(torch.utils.data.Dataset):
-    """Images as other suites serve them: one by one, through PIL, in a worker."""
+    """Training images as other suites load them: one at a time, transformed by PIL in a DataLoader worker."""
 
     def __init__(self, images: Dataset):
         self.x, self.y = images.train_x.numpy(), images.train_y.tolist()
@@ -83,20 +87,18 @@ class PilDataset(torch.utils.data.Dataset):
 
 
 def workers(device: torch.device) -> int:
-    """DataLoader workers of the plain loop: as many as the peers' scripts ask for on such a machine."""
+    """Number of DataLoader workers of the plain loop, as the scripts of other suites set it on such a machine."""
     return 8 if device.type == "cuda" else 2
 
 
 def steps(run: Run, images: Dataset, device: torch.device) -> Iterator[None]:
-    """The plain loop, one step per `next`."""
+    """The plain loop; one step for each `next`."""
     classes = len(images.classes)
     student = models.build(run.student, classes).to(device)
     teacher = models.build(run.teacher.student, classes).to(device).eval() if run.teacher else None
-    own = models.shape(run.student, classes)
-    method = registry.get(run.method)(
-        own, models.shape(run.teacher.student, classes) if run.teacher else own, **run.knobs
-    )
-    method = method.to(device)
+    student_shape = models.shape(run.student, classes)
+    teacher_shape = models.shape(run.teacher.student, classes) if run.teacher else student_shape
+    method = registry.get(run.method)(student_shape, teacher_shape, **run.knobs).to(device)
     method.prepare(student, teacher, lambda: teacher_pass(teacher, images, device))
     trained = [*student.to(device).parameters(), *method.to(device).parameters()]
     optimiser = torch.optim.SGD(trained, run.recipe.lr, run.recipe.momentum, weight_decay=run.recipe.weight_decay)
@@ -113,7 +115,7 @@ def steps(run: Run, images: Dataset, device: torch.device) -> Iterator[None]:
 
 
 def step(batch: Batch, student: nn.Module, teacher: nn.Module | None, loss: Callable, optimiser) -> float:
-    """One step, and the meters that other suites read after each."""
+    """One training step; returns a sum of the loss and both accuracies, which other suites read after each step."""
     t: Outputs | None = None
     if teacher is not None:
         with torch.no_grad():
@@ -123,12 +125,12 @@ def step(batch: Batch, student: nn.Module, teacher: nn.Module | None, loss: Call
     optimiser.zero_grad()
     total.backward()
     optimiser.step()
-    right = (s.logits.topk(5).indices == batch.y[:, None]).float()
-    return total.item() + right[:, 0].mean().item() + right.sum(1).mean().item()
+    correct = (s.logits.topk(5).indices == batch.y[:, None]).float()  # (N, 5)
+    return total.item() + correct[:, 0].mean().item() + correct.sum(1).mean().item()
 
 
 @torch.no_grad()
 def teacher_pass(teacher: nn.Module, images: Dataset, device: torch.device) -> Iterator[tuple[Outputs, Batch]]:
-    """What a method's `prepare` may walk, in float32."""
+    """The `sweep` of Method.prepare: the teacher's outputs over the training images, in float32."""
     for batch in make_splits(images, "test", device)[0].in_order():
         yield teacher(batch.x), batch

@@ -1,7 +1,4 @@
-"""What bounds a step: where its time goes, what it computes and moves, and what the machine does of that at best.
-
-N images in a batch
-"""
+"""Roofline of a training step: time by part and operator, arithmetic and memory traffic, the machine's peak rates."""
 
 from __future__ import annotations
 
@@ -22,42 +19,42 @@ from benchmark.acceleration.machine import Machine
 from benchmark.data.datasets import Dataset
 from benchmark.profiling import cost, speed
 from benchmark.profiling.memory import storage_id, tensors_in
-from benchmark.profiling.timing import Step, eager_step, full_step, lanes_by_stage, time_in_turn
-from benchmark.sweep.runner import Options
+from benchmark.profiling.timing import Step, as_trained, eager_step, lanes_by_stage, one_by_one, time_in_turn
+from benchmark.sweep.options import Options
 from benchmark.training import model_size
 from benchmark.training.lane import Lane
 from methods.contract import Batch
 
-WIDTH = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is timed
-COPY_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # bytes of the tensor that is copied: larger than any cache
-TOP_OPERATORS = 8  # operators in the profile
+WIDTH = {"cpu": 2048, "cuda": 8192}  # rows and columns of the matrices whose product is timed
+COPY_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # bytes of the tensor whose copy is timed: larger than any cache
+TOP_OPERATORS = 8  # number of operators that the profile keeps
 
 
 def measure(teacher: str, student: str, data: Path, device: str = "auto") -> dict[str, Any]:
-    """One step of `kd` on 64 images: its parts, its operators, and two floors, in milliseconds.  Raises BadInput.
+    """One step of `kd` on 64 images: its parts, its operators, and two lower bounds, in ms.  Raises BadInput.
 
-    The floor of arithmetic is that of a large matrix product in the same precision; that of memory is the time to
-    copy the bytes that torch's operators read and write, as if no cache kept them.  What our own kernels read is not
-    counted.
+    floor_ms: the least time for the arithmetic, at the rate of a large matrix product in the same precision, and the
+    least time for the memory traffic, at the rate of a large copy.  The traffic is every byte that torch's operators
+    read or write, as if there were no cache; what this project's own kernels read is not counted.
     """
     images, _ = speed.load_images(data)
     with tempfile.TemporaryDirectory(prefix="kd-bound-") as root:
         lane, batches = prepare_lane(teacher, student, images, data, device, Path(root))
-        here = lane.context.machine
-        found = time_parts(lane, batches)
-        moved = bytes_moved(lane, batches[0])
-        operators = profile_operators(eager_step(lane), batches, here.device)
-    nets = {name: model_size.count_macs(models.build(name, len(images.classes))) for name in (teacher, student)}
-    macs = len(batches[0].y) * (3 * nets[student] + nets[teacher])  # a backward pass counted as two forward ones
-    rates = {"macs": matrix_rate(here), "bytes": copy_rate(here.device)}
+        machine = lane.context.machine
+        milliseconds = time_parts(lane, batches)
+        traffic = bytes_moved(lane, batches[0])
+        operators = profile_operators(eager_step(lane), batches, machine.device)
+    forward = {name: model_size.count_macs(models.build(name, len(images.classes))) for name in (teacher, student)}
+    macs = len(batches[0].y) * (3 * forward[student] + forward[teacher])  # a backward pass counts as two forward passes
+    rates = {"macs": matrix_rate(machine), "bytes": copy_rate(machine.device)}
     return {
         "work": f"{teacher} teaches {student}, kd",
         "batch": len(batches[0].y),
-        "milliseconds": found,
+        "milliseconds": milliseconds,
         "operators": operators,
-        "counted": {"macs": macs, "bytes": moved},
+        "counted": {"macs": macs, "bytes": traffic},
         "per_second": rates,
-        "floor_ms": {"macs": 1000 * macs / rates["macs"], "bytes": 1000 * moved / rates["bytes"]},
+        "floor_ms": {"macs": 1000 * macs / rates["macs"], "bytes": 1000 * traffic / rates["bytes"]},
     }
 
 
@@ -75,7 +72,7 @@ def summary_line(found: dict[str, Any]) -> str:
 def prepare_lane(
     teacher: str, student: str, images: Dataset, data: Path, device: str, root: Path
 ) -> tuple[Lane, list[Batch]]:
-    """A lane in its last epoch, and some batches of an epoch."""
+    """A lane of `kd` ready to train in its last stage, and the batches of an epoch."""
     runs = speed.make_runs(teacher, student, ("kd",))
     context = cost.make_context(runs, images, Options("crd", root, data, device), root)
     batches = list(context.train_split.epoch(0, 0, runs[0].recipe))
@@ -83,29 +80,31 @@ def prepare_lane(
 
 
 def time_parts(lane: Lane, batches: list[Batch]) -> dict[str, float]:
-    """Milliseconds, each of its best round: the step as it is trained, and its parts, each carried out alone."""
+    """Milliseconds of the step as trained and of its parts, each part run alone; the best of several rounds.
+
+    "loss and backward" is not run alone: it is the eager step minus the other parts of it.
+    """
     context = lane.context
-    walk = endless_batches(lane)
-    step = eager_step(lane)
+    loader = endless_batches(lane)
     steps: dict[str, Step] = {
-        "step": full_step(lane),
-        "batch": lambda _: next(walk),
+        "batch": lambda _: next(loader),
         "teacher": lambda batch: context.teacher.forward(batch.x),
         "forward": lambda batch: context.machine.forward(lane.student, batch.x),
-        "carried out": step,
+        "eager step": eager_step(lane),
         "optimiser": lambda _: lane.optimiser.step(),
     }
-    times, faults = time_in_turn({name: {"": each} for name, each in steps.items()}, batches, context.machine.device)
+    walks = {"step": as_trained(lane)} | {name: one_by_one(step) for name, step in steps.items()}
+    times, faults = time_in_turn({name: {"": walk} for name, walk in walks.items()}, batches, context.machine)
     for fault in faults.values():
         raise fault
-    best = {name: min(own[""]) for name, own in times.items()}
-    whole_ms = best.pop("carried out")
+    best = {name: min(rounds[""]) for name, rounds in times.items()}
+    eager_ms = best.pop("eager step")
     parts = ("teacher", "forward", "optimiser")
-    return best | {"loss and backward": whole_ms - sum(best[part] for part in parts)}
+    return best | {"loss and backward": eager_ms - sum(best[part] for part in parts)}
 
 
 def endless_batches(lane: Lane) -> Iterator[Batch]:
-    """Batches of one epoch after another."""
+    """The training batches, epoch after epoch without end."""
     epoch = 0
     while True:
         yield from lane.context.train_split.epoch(0, epoch, lane.run.recipe)
@@ -113,61 +112,62 @@ def endless_batches(lane: Lane) -> Iterator[Batch]:
 
 
 class BytesMoved(TorchDispatchMode):
-    """Inside, `bytes` adds up what operators read and write; views move nothing."""
+    """Counts in `bytes` what operators read and write while it is active; operators that return views do not count."""
 
     def __init__(self):
         super().__init__()
         self.bytes = 0
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        found = operation(*args, **(kwargs or {}))
-        aliases = [result.alias_info for result in operation._schema.returns]
+        result = operation(*args, **(kwargs or {}))
+        aliases = [returned.alias_info for returned in operation._schema.returns]
         if not any(alias and not alias.is_write for alias in aliases):
-            touched = (*tensors_in((args, kwargs)), *tensors_in(found))
-            self.bytes += sum(tensor.nbytes for tensor in touched if storage_id(tensor) is not None)
-        return found
+            operands = (*tensors_in((args, kwargs)), *tensors_in(result))
+            self.bytes += sum(tensor.nbytes for tensor in operands if storage_id(tensor) is not None)
+        return result
 
 
 def bytes_moved(lane: Lane, batch: Batch) -> int:
-    """What the operators of a step read and write."""
-    with BytesMoved() as moved:
+    """Bytes that the operators of an eager step read and write."""
+    with BytesMoved() as traffic:
         eager_step(lane)(batch)
-    return moved.bytes
+    return traffic.bytes
 
 
 def profile_operators(step: Step, batches: list[Batch], device: torch.device) -> dict[str, float]:
-    """The operators that take most of the device's time, with their shares of it."""
+    """The TOP_OPERATORS operators that take most of the device's time: name -> share of the time of all operators."""
     cuda = device.type == "cuda"
-    word = "self_device_time_total" if cuda else "self_cpu_time_total"
-    kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]
-    with profile(activities=kinds, acc_events=True) as seen:
+    time_field = "self_device_time_total" if cuda else "self_cpu_time_total"
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * cuda]
+    with profile(activities=activities, acc_events=True) as profiled:
         for batch in batches:
             step(batch)
         synchronize(device)
-    operators = (event for event in seen.key_averages() if event.device_type == DeviceType.CPU)  # who launched it
-    own = {event.key: getattr(event, word) for event in operators}
-    total = sum(own.values())
-    largest = sorted(own, key=own.get, reverse=True)[:TOP_OPERATORS]
-    return {name: own[name] / total for name in largest}
+    events = profiled.key_averages()
+    operators = (event for event in events if event.device_type == DeviceType.CPU)  # not the kernels
+    times = {event.key: getattr(event, time_field) for event in operators}
+    total = sum(times.values())
+    largest = sorted(times, key=times.get, reverse=True)[:TOP_OPERATORS]
+    return {name: times[name] / total for name in largest}
 
 
-def matrix_rate(here: Machine, repeats: int = 10) -> float:
-    """Multiply-accumulates per second of a large square product in the machine's precision, the best of some."""
-    width = WIDTH[here.device.type]
-    kind = torch.bfloat16 if here.precision == "bf16" else torch.float32
-    a = torch.randn(width, width, device=here.device, dtype=kind)
-    return width**3 / best_seconds(lambda: a @ a, here.device, repeats)
+def matrix_rate(machine: Machine, repeats: int = 10) -> float:
+    """Multiply-accumulates per second of a large matrix product in the machine's precision, the best of `repeats`."""
+    width = WIDTH[machine.device.type]
+    dtype = torch.bfloat16 if machine.precision == "bf16" else torch.float32
+    a = torch.randn(width, width, device=machine.device, dtype=dtype)
+    return width**3 / best_seconds(lambda: a @ a, machine.device, repeats)
 
 
 def copy_rate(device: torch.device, repeats: int = 10) -> float:
-    """Bytes per second, read and written, of copying a large tensor, the best of some."""
+    """Bytes per second, read and written together, of copying a large tensor, the best of `repeats`."""
     a = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     b = torch.empty_like(a)
     return 2 * a.nbytes / best_seconds(lambda: b.copy_(a), device, repeats)
 
 
 def best_seconds(action, device: torch.device, repeats: int) -> float:
-    """Seconds of the quickest of some repeats."""
+    """Seconds of the quickest of `repeats` calls, after two that do not count."""
     seconds = []
     for _ in range(repeats + 2):
         synchronize(device)

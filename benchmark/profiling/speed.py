@@ -1,4 +1,4 @@
-"""Images per second, beside the loop that other suites run, both measured in turn in one run."""
+"""Training speed: images per second of this suite and of the plain loop of other suites, measured in turn."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from benchmark.training.lane import Lane
 from benchmark.training.loop import steps
 from benchmark.training.teacher import Teacher
 
-WARMUP_STEPS = 12  # steps before each start of the clock; by then they are recorded where they can be
-STEPS = {"cpu": 20, "cuda": 400}  # timed in a repeat, if nobody says how many
+WARMUP_STEPS = 12  # untimed steps before each measurement; CUDA graphs are recorded in these
+STEPS = {"cpu": 20, "cuda": 400}  # timed steps of a repeat, unless --steps is given
 
 
 def measure(
@@ -42,31 +42,22 @@ def measure(
     precision: Precision = "auto",
     graphs: bool = True,
 ) -> dict[str, Any]:
-    """Images per second of each, best and median over `repeats` of `count` steps (None: STEPS), and their ratio.
+    """Images per second of this suite and of the plain loop, best and median of `repeats`, and their ratio.
 
-    A cohort of L students counts each image L times: it is learnt from L times.  Raises BadInput.
+    count: timed steps of a repeat (None: STEPS).  In a cohort of L students each image counts L times, once for each
+    student that trains on it.  Raises BadInput.
     """
     images, source = load_images(data)
     runs = make_runs(teacher, student, methods)
     here = machine.machine(device, precision, graphs)
     count = count or STEPS[here.device.type]
-    rates: dict[str, list[float]] = {"ours": [], "plain": []}
-    with (
-        tempfile.TemporaryDirectory(prefix="kd-speed-") as root,
-        plain_loop.in_subprocess(runs[0], images, here.device) as slow,
-    ):
-        walk = training_steps(runs, images, here, Path(root))
-        for _ in range(repeats):
-            slow(WARMUP_STEPS)  # back to a steady state: queues as full as they are in a long run
-            rates["plain"].append(64 * count / slow(count))
-            plain_loop.time_steps(walk, WARMUP_STEPS, here.device)
-            rates["ours"].append(64 * count * len(runs) / plain_loop.time_steps(walk, count, here.device))
+    rates = measure_rates(runs, images, here, count, repeats)
     found = {name: {"best": max(r), "median": statistics.median(r), "all": r} for name, r in rates.items()}
     ratios = {"ratio": "best", "ratio_of_medians": "median"}
-    wishes = {"teacher": teacher, "student": student, "methods": list(methods), "batch": 64, "steps": count}
+    settings = {"teacher": teacher, "student": student, "methods": list(methods), "batch": 64, "steps": count}
     return (
-        {name: found["ours"][word] / found["plain"][word] for name, word in ratios.items()}
-        | wishes
+        {name: found["ours"][statistic] / found["plain"][statistic] for name, statistic in ratios.items()}
+        | settings
         | {
             "images": source,
             "images_per_s": found,
@@ -76,16 +67,34 @@ def measure(
     )
 
 
+def measure_rates(
+    runs: list[Run], images: Dataset, here: machine.Machine, count: int, repeats: int
+) -> dict[str, list[float]]:
+    """Images per second of each repeat, of this suite ("ours") and of the plain loop ("plain"), in turn."""
+    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="kd-speed-") as root,
+        plain_loop.in_subprocess(runs[0], images, here.device) as time_plain,
+    ):
+        training = training_steps(runs, images, here, Path(root))
+        for _ in range(repeats):
+            time_plain(WARMUP_STEPS)  # to a steady state: the loader's queues as full as in a long run
+            rates["plain"].append(64 * count / time_plain(count))
+            plain_loop.time_steps(training, WARMUP_STEPS, here.device)
+            rates["ours"].append(64 * count * len(runs) / plain_loop.time_steps(training, count, here.device))
+    return rates
+
+
 def show(found: dict[str, Any], as_json: bool) -> str:
-    """The measurement for people, or as one JSON object."""
+    """The measurement as lines of text, or as one JSON object."""
     if as_json:
         return json.dumps(found, indent=1)
-    pair, rates, facts = f"{found['teacher']} teaches {found['student']}", found["images_per_s"], found["made"]
+    pair, rates, environment = f"{found['teacher']} teaches {found['student']}", found["images_per_s"], found["made"]
     lines = [f"{pair}, {', '.join(found['methods'])}, batch {found['batch']}, {found['images']}"]
-    for name, label in (("ours", f"this suite ({facts['precision']})"), ("plain", "plain loop (fp32)")):
+    for name, label in (("ours", f"this suite ({environment['precision']})"), ("plain", "plain loop (fp32)")):
         lines.append(f"{label:<20} {rates[name]['best']:8,.0f} images/s best, {rates[name]['median']:8,.0f} median")
     lines.append(f"ratio of the best    {found['ratio']:8.2f}")
-    lines.append(f"{facts['device']}, torch {facts['torch']}, {len(rates['ours']['all'])} repeats in turn")
+    lines.append(f"{environment['device']}, torch {environment['torch']}, {len(rates['ours']['all'])} repeats in turn")
     return "\n".join(lines)
 
 
@@ -98,7 +107,10 @@ def make_runs(teacher: str, student: str, methods: tuple[str, ...]) -> list[Run]
 
 
 def load_images(data: Path) -> tuple[Dataset, str]:
-    """CIFAR-100 where it is at hand, else random pixels of its shape: speed does not depend on what they show."""
+    """CIFAR-100 if it is available, else random images of its shape, since speed does not depend on the pixels.
+
+    Returns the images and where they come from.
+    """
     try:
         return datasets.load("cifar100", data), "CIFAR-100"
     except BadInput:
@@ -108,10 +120,10 @@ def load_images(data: Path) -> tuple[Dataset, str]:
 
 
 def training_steps(runs: list[Run], images: Dataset, here: machine.Machine, root: Path) -> Iterator[None]:
-    """The engine's own steps, one per `next`, epoch after epoch."""
-    learn, judged = make_splits(images, "test", here.device)
-    teacher = untrained_teacher(runs, images, here, judged)
-    context = Context(Store(root), here, images, learn, judged, teacher)
+    """This suite's training steps, epoch after epoch; one step for each `next`."""
+    train_split, eval_split = make_splits(images, "test", here.device)
+    teacher = untrained_teacher(runs, images, here, eval_split)
+    context = Context(Store(root), here, images, train_split, eval_split, teacher)
     lanes = [Lane(run, context) for run in runs]
     for lane in lanes:
         lane.setup()
@@ -122,11 +134,14 @@ def training_steps(runs: list[Run], images: Dataset, here: machine.Machine, root
         yield from steps(lanes, epoch)
 
 
-def untrained_teacher(runs: list[Run], images: Dataset, here: machine.Machine, judged: Split) -> Teacher | None:
-    """A teacher with fresh weights: it takes as long as a trained one."""
-    taught = next((run.teacher for run in runs if run.teacher), None)
-    if taught is None:
+def untrained_teacher(runs: list[Run], images: Dataset, here: machine.Machine, eval_split: Split) -> Teacher | None:
+    """A teacher with random weights, as fast as a trained one; None if no run has a teacher.
+
+    Its logits are those of the first 64 evaluation images only.
+    """
+    run = next((run.teacher for run in runs if run.teacher), None)
+    if run is None:
         return None
-    few = next(judged.in_order(64)).x
-    net = here.freeze(models.build(taught.student, len(images.classes)), few)
-    return Teacher(taught, net, net(few).logits.cpu(), {})
+    sample = next(eval_split.in_order(64)).x
+    net = here.freeze(models.build(run.student, len(images.classes)), sample)
+    return Teacher(run, net, net(sample).logits.cpu(), {})

@@ -1,42 +1,50 @@
-"""The time of a step: lanes made ready for each of their stages, and all that is compared timed in turn."""
+"""The time of a training step: lanes prepared for each of their stages, and everything compared timed in turn."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from benchmark.acceleration.device import synchronize
+from benchmark.acceleration.machine import Machine
 from benchmark.experiment.run import Run
 from benchmark.training.context import Context
 from benchmark.training.lane import Lane
 from methods.contract import Batch
 
-ROUNDS, LEAST = 20, 3  # at most; at least, however slow
-SECONDS_EACH = 1.2  # seconds for each that is timed, after which no round is begun
+ROUNDS, LEAST = 20, 3  # most rounds; fewest, however slow
+SECONDS_EACH = 1.2  # seconds for each thing that is timed; then no further round begins
+WARMUP_ROUNDS = 2  # rounds before any is timed: threads have their workspaces, and graphs are recorded, by then
+STEPS = {"cpu": 2, "cuda": 10}  # fewest steps of a round: many short rounds, for machines that others use as well
 
 Step = Callable[[Batch], object]
-Times = dict[str, dict[str, list[float]]]  # whose step -> stage -> milliseconds, round by round
+Walk = Callable[[Sequence[Batch]], object]  # a step for each of some batches
+Times = dict[str, dict[str, list[float]]]  # whose step -> stage -> milliseconds of each round
+
+
+def round_steps(machine: Machine) -> int:
+    """Steps of a round: at least STEPS, in whole groups of the batches that the teacher is asked for at once."""
+    return machine.teacher_batches * math.ceil(STEPS[machine.device.type] / machine.teacher_batches)
 
 
 def lanes_by_stage(run: Run, context: Context, batches: Sequence[Batch]) -> dict[str, Lane]:
-    """A lane for each stage that has epochs, a step into the stage's last one.  Raises Unfit.
+    """A lane for each stage that has epochs, some steps into the last epoch of the stage.  Raises Unfit.
 
-    What a method gathers for its next epoch it has gathered from `batches`.
+    In the first epoch of the stage the lane walks over `batches`, so that the method has gathered what it needs.
     """
     lane, found, first = new_lane(run, context), {}, 0
     for place, stage in enumerate(lane.stages):
         if stage.epochs:
             lane = new_lane(run, context) if found else lane
-            for epoch, walked in ((first, batches), (first + stage.epochs - 1, batches[:1])):
+            for epoch, walked in ((first, batches), (first + stage.epochs - 1, first_group(batches, context.machine))):
                 lane.epoch = epoch
                 lane.begin_epoch(epoch)
-                for batch in walked:
-                    full_step(lane)(batch)
+                as_trained(lane)(walked)
             found[stage.name if stage.name not in found else f"{stage.name} {place + 1}"] = lane
         first += stage.epochs
     return found
@@ -49,54 +57,89 @@ def new_lane(run: Run, context: Context) -> Lane:
     return lane
 
 
-def full_step(lane: Lane) -> Step:
-    """A lane's step as if it were alone: it asks the teacher itself, if it needs one."""
-    return lambda batch: lane.step(*lane.context.feed.one_batch(batch, bool(lane.run.teacher)))
+def first_group(batches: Sequence[Batch], machine: Machine) -> Sequence[Batch]:
+    """The batches that the teacher is asked for first, all at once."""
+    return batches[: machine.teacher_batches]
+
+
+def as_trained(lane: Lane) -> Walk:
+    """A lane's steps as if it trained alone; the teacher, if it needs one, is asked for several batches at once."""
+
+    def walk(batches: Sequence[Batch]) -> None:
+        for batch, t in lane.context.feed.batches(batches, bool(lane.run.teacher)):
+            lane.step(batch, t)
+
+    return walk
+
+
+def teacher_alone(context: Context) -> Walk:
+    """The teacher's forward passes as `as_trained` asks for them, for no student."""
+
+    def walk(batches: Sequence[Batch]) -> None:
+        for _ in context.feed.batches(batches):
+            pass
+
+    return walk
+
+
+def one_by_one(step: Step) -> Walk:
+    """A step that takes one batch, for each of some batches."""
+
+    def walk(batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            step(batch)
+
+    return walk
 
 
 def eager_step(lane: Lane) -> Step:
-    """The same step carried out, not replayed: what it takes of memory can be seen."""
+    """A lane's step launched kernel by kernel, never replayed: what it takes of memory can be seen."""
     teacher = lane.context.teacher if lane.run.teacher else None
     return lambda batch: lane.training_step(batch, teacher.forward(batch.x) if teacher else None)
 
 
 def time_in_turn(
-    steps: Mapping[str, Mapping[str, Step]], batches: Sequence[Batch], device: torch.device
+    walks: Mapping[str, Mapping[str, Walk]], batches: Sequence[Batch], machine: Machine
 ) -> tuple[Times, dict[str, Exception]]:
-    """Time every step in each round, whoever's and in whichever stage; and why those that raised have no times.
+    """Milliseconds of a step of each, in rounds, in every stage; and the exception of each that raised.
 
-    Rounds go on until all have had their share of patience.
+    Everything is warmed up before anything is timed.  Rounds go on until each has had SECONDS_EACH, on average.
     """
-    times = {who: {stage: [] for stage in stages} for who, stages in steps.items()}
+    times = {who: {stage: [] for stage in stages} for who, stages in walks.items()}
     faults: dict[str, Exception] = {}
-    patience = time.perf_counter() + SECONDS_EACH * sum(map(len, steps.values()))
-    rounds = 0
-    while rounds < LEAST or (rounds < ROUNDS and time.perf_counter() < patience):
-        for who in [who for who in steps if who not in faults]:
+
+    def one_round(action: Callable[[str, str, Walk], None]) -> None:
+        for who in [who for who in walks if who not in faults]:
             try:
-                for stage, step in steps[who].items():
-                    times[who][stage].append(time_step(step, batches, device))
+                for stage, walk in walks[who].items():
+                    action(who, stage, walk)
             except Exception as fault:  # noqa: BLE001  whatever a method does, the others are timed
                 faults[who] = fault
+
+    for _ in range(WARMUP_ROUNDS):
+        one_round(lambda who, stage, walk: walk(batches))
+    end = time.perf_counter() + SECONDS_EACH * sum(map(len, walks.values()))
+    rounds = 0
+    while rounds < LEAST or (rounds < ROUNDS and time.perf_counter() < end):
+        one_round(lambda who, stage, walk: times[who][stage].append(time_walk(walk, batches, machine)))
         rounds += 1
     return {who: own for who, own in times.items() if who not in faults}, faults
 
 
-def time_step(step: Step, batches: Sequence[Batch], device: torch.device) -> float:
-    """Milliseconds of a step, the mean over the batches after one that is not counted."""
-    step(batches[-1])
-    synchronize(device)
+def time_walk(walk: Walk, batches: Sequence[Batch], machine: Machine) -> float:
+    """Milliseconds of a step, the mean over the batches, after a first group that is not counted."""
+    walk(first_group(batches, machine))
+    synchronize(machine.device)
     started = time.perf_counter()
-    for batch in batches:
-        step(batch)
-    synchronize(device)
+    walk(batches)
+    synchronize(machine.device)
     return 1000 * (time.perf_counter() - started) / len(batches)
 
 
 def clock_fields(own: Mapping[str, list[float]], plain: list[float], teacher: list[float] | None) -> dict[str, Any]:
     """The `clock` of a cost, in milliseconds: the last stage's whole step and the parts that add up to it.
 
-    Each is of its own best round; the method's part is what is left, noise included.  teacher: None if it asks none.
+    Each is of its own best round; the method's part is what is left, noise included.  teacher: None if it needs none.
     """
     *earlier, last = own
     rounds = {"step_ms": own[last], "plain_ms": plain} | ({"teacher_ms": teacher} if teacher else {})
@@ -111,7 +154,7 @@ def clock_fields(own: Mapping[str, list[float]], plain: list[float], teacher: li
 
 
 def live_tensors(lane: Lane, batch: Batch) -> Iterator[Tensor]:
-    """What a step finds in memory: the batch, weights, the last step's gradients, momentum; the teacher if needed."""
+    """What a step finds in memory: the batch, weights, last gradients, momentum, and the teacher if it needs one."""
     yield from (batch.x, batch.y, batch.index)
     teacher = [lane.context.teacher.net] if lane.run.teacher else []
     for module in (lane.student, lane.method, *teacher):

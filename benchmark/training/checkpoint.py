@@ -42,8 +42,7 @@ def load(state: LaneState) -> bool:
         return False
     state.student.load_state_dict(values["student"])
     state.method.load_state_dict(values["method"])
-    state.optimiser = state.new_optimiser()
-    state.optimiser.load_state_dict(values["optimiser"])
+    state.restore_optimiser(values["optimiser"])
     state.epoch, state.curve = values["epoch"], values["curve"]
     state.clock = values["clock"] | {"resumed": values["clock"]["resumed"] + 1}
     return True

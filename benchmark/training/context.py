@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from benchmark.training.teacher import Teacher
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the lanes of a cohort share."""
+    """What the lanes of a cohort share.  `dataclasses.replace` makes a new feed."""
 
     store: Store
     machine: Machine
@@ -33,3 +34,9 @@ class Context:
     def __post_init__(self):
         forward = self.teacher.forward if self.teacher else None
         object.__setattr__(self, "feed", self.machine.feed(forward))
+
+    def with_lanes_that_did_not_fit(self, lanes: int) -> Context:
+        """The same context, sharing its feed, with one more number of lanes that ran out of memory together."""
+        other = copy.copy(self)
+        object.__setattr__(other, "did_not_fit", (*self.did_not_fit, lanes))
+        return other

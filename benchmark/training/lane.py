@@ -1,7 +1,8 @@
 """A lane: one run of a cohort while it trains.
 
 A lane trains the same alone or in a cohort: every random draw is named by its own run, and lanes share only the
-batches and the teacher's outputs.
+batches and the teacher's outputs.  On a CPU that is so bit for bit; `benchmark/acceleration/feed.py` says what holds
+on CUDA.
 
 M evaluation images · K classes
 """
@@ -17,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import models
-from benchmark.acceleration.guards import Guard
+from benchmark.acceleration.graphed_function import Guard, weak_method
 from benchmark.acceleration.output_cast import detach_outputs
 from benchmark.experiment import seeds
 from benchmark.experiment.run import Run
+from benchmark.models.net import count_batches
 from benchmark.store import Record
 from benchmark.training import checkpoint, metrics, record
 from benchmark.training.context import Context
@@ -30,7 +32,10 @@ from methods.contract import Batch, Clock, Outputs, Stage, Unfit
 
 
 class Lane(LaneState):
-    """One run of a cohort: `setup` builds or resumes it, then epochs of `step`, then `finish` or `fail`."""
+    """One run of a cohort: `setup` builds or resumes it, then epochs of `step`, then `finish` or `fail`, then `close`.
+
+    Nothing that it creates refers back to it, so that its memory is free as soon as nobody uses it.
+    """
 
     def __init__(self, run: Run, context: Context):
         super().__init__(run, context)
@@ -49,18 +54,18 @@ class Lane(LaneState):
             self.student = machine.prepare_student(models.build(run.student, classes))
         with seeds.scope("method", run.seed, run.student, run.method):
             self.method = machine.to_device(registry.get(run.method)(own, other, **run.knobs))
-            self.method.prepare(self.student, teacher.net.net if run.teacher else None, self._teacher_pass)
+            self.method.prepare(self.student, teacher.net.net if run.teacher else None, weak_method(self._teacher_pass))
         machine.prepare_student(self.student), machine.to_device(self.method)
         self.stages = self.method.stages(run.recipe.epochs)
         self.has_dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.student.modules())
         self.loss_sums: dict[str, Tensor] = {}  # of each loss term over an epoch
-        never = "dropout is drawn by name in every step" if self.has_dropout else machine.why_not_recorded(run.recipe)
-        self.graphed_step = self.context.feed.graphed(self.training_step, self._guard, never)
+        never = "dropout is drawn from a new generator in every step" if self.has_dropout else ""
+        self.graphed_step = self.context.feed.graphed(weak_method(self.training_step), weak_method(self._guard), never)
         self.clock["setup_s"] = time.perf_counter() - started
         checkpoint.load(self)
 
     def _teacher_pass(self) -> Iterator[tuple[Outputs, Batch]]:
-        """The `sweep` of Method.prepare: the teacher's outputs over the training images, not augmented."""
+        """The `sweep` of Method.prepare: the teacher's outputs for the training images, without augmentation."""
         for batch in self.context.train_split.in_order():
             yield self.context.teacher.forward(batch.x), batch
 
@@ -95,7 +100,7 @@ class Lane(LaneState):
         self.steps += 1
 
     def training_step(self, batch: Batch, t: Outputs | None) -> dict[str, None]:
-        """Forward, backward and update, as a CUDA graph may record them.  Returns the names of the loss terms."""
+        """Forward pass, backward pass and update, as a CUDA graph may record them; the names of the loss terms."""
         with self._named_dropout():
             s = self.context.machine.forward(self.student, batch.x)
         terms = self.stage.loss(s, t, batch)
@@ -108,7 +113,7 @@ class Lane(LaneState):
         return dict.fromkeys(terms)
 
     def _guard(self) -> Guard:
-        """What a recording of `training_step` depends on."""
+        """What a recording of `training_step` fixes."""
         optimiser = (self.optimiser.state, self.optimiser.param_groups)
         return Guard(self.student, self.method, optimiser, self.stage.name, self.loss_sums)
 
@@ -136,12 +141,14 @@ class Lane(LaneState):
         """
         means = {name: self.loss_sums[name].item() / len(self.context.train_split) for name in self.terms}
         started = time.perf_counter()
-        self.logits = metrics.predict_logits(self.student, self.context.eval_split, self.context.machine)  # (M, K)
+        images, machine = self.context.eval_split, self.context.machine
+        self.logits, self.eval_batch = metrics.predict_logits(self.student, images, machine, self.eval_batch)  # (M, K)
         self._extend_curve(means, metrics.top1(self.logits, self.context.eval_split.y.cpu()))
         self.clock["evaluate_s"] += time.perf_counter() - started
         self.clock["train_s"] += seconds
         self.clock["lanes"] += lanes
         self.epoch += 1
+        count_batches(self.student, self.steps)
         odd = [f"{name} is {value}" for name, value in means.items() if not math.isfinite(value)]
         if odd:
             raise Diverged(f"in epoch {self.epoch} ({self.stage.name}) the mean of {', '.join(odd)}")
@@ -169,6 +176,11 @@ class Lane(LaneState):
         """Write a record that says why there is no result."""
         self.status = "unfit" if isinstance(fault, Unfit) else "diverged" if isinstance(fault, Diverged) else "failed"
         return record.write_failure(self, fault)
+
+    def close(self) -> None:
+        """Drop the recorded step and give up its CUDA stream, after waiting for the device.  May be called twice."""
+        if self.graphed_step:
+            self.graphed_step.close()
 
 
 class Diverged(ArithmeticError):

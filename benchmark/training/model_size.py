@@ -1,4 +1,4 @@
-"""Sizes of networks and methods, counted: parameters, frozen state, multiply-accumulates."""
+"""Sizes of networks and methods: parameters, buffers, layers and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -11,41 +11,53 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark import models
 from methods.contract import Method
 
-SHORTCUTS = ("shortcut", "downsample")  # ours, torchvision's
+SHORTCUTS = ("shortcut", "downsample")  # names of shortcut layers here and in torchvision
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers of a module are trained."""
+    """Number of parameters of a module."""
     return sum(p.numel() for p in module.parameters())
 
 
+def count_buffers(method: nn.Module) -> int:
+    """Number of values in the buffers of a method and of its parts, except those that they declare as `derived`."""
+    count = 0
+    for module in method.modules():
+        derived = getattr(module, "derived", ())
+        count += sum(b.numel() for name, b in module.named_buffers(recurse=False) if name not in derived)
+    return count
+
+
 def count_layers(net: nn.Module) -> int:
-    """How many layers with weights follow one another, as papers count depth: shortcuts beside them left out."""
-    kinds = (nn.Conv2d, nn.Linear)
-    found = (name for name, module in net.named_modules() if isinstance(module, kinds))
-    return sum(not any(word in name for word in SHORTCUTS) for name in found)
+    """Depth as papers count it: the number of convolutions and linear layers, without those in shortcuts."""
+    weighted = (nn.Conv2d, nn.Linear)
+    layers = (name for name, module in net.named_modules() if isinstance(module, weighted))
+    return sum(not any(word in name for word in SHORTCUTS) for name in layers)
 
 
 def count_macs(net: nn.Module, height: int = 32, width: int = 32) -> int:
-    """Multiply-accumulates of convolutions and linear layers for one image; half of what torch counts as FLOPs."""
-    twin = copy.deepcopy(net).to("meta").eval()
+    """Multiply-accumulates of convolutions and linear layers for one image: half of the FLOPs that torch counts."""
+    meta_net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin(torch.empty(1, 3, height, width, device="meta"))
+        meta_net(torch.empty(1, 3, height, width, device="meta"))
     return counter.get_total_flops() // 2
 
 
 def size_fields(
     student: nn.Module, name: str, method: Method, teacher: nn.Module | None, image: tuple[int, int]
 ) -> dict:
-    """The `size` of a record: what is deployed, what a method added to it, what is thrown away after training."""
+    """The `size` of a record: the student as deployed, what the method added to it, what only training needs.
+
+    image: height and width in pixels.
+    """
     classes = student.head.out_features
     with torch.device("meta"):
-        plain = count_parameters(models.build(name, classes))
+        before = count_parameters(models.build(name, classes))
     return {
         "student": count_parameters(student),
-        "added": count_parameters(student) - plain,
+        "added": count_parameters(student) - before,
         "auxiliary": count_parameters(method),
-        "buffers": sum(b.numel() for b in method.buffers()),
+        "buffers": count_buffers(method),
         "layers": count_layers(student),
         "macs": count_macs(student, *image),
         "teacher": count_parameters(teacher) if teacher else None,

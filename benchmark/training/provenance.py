@@ -1,4 +1,4 @@
-"""By what a result was made: code, versions, device, data.  Facts for the record, never for the run's identity."""
+"""Provenance of a result: code, versions, device and data.  It is kept in the record and is no part of the run's id."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def environment(machine: Machine) -> dict[str, Any]:
 
 @cache
 def commit() -> dict[str, Any]:
-    """The commit of the code, and whether a tracked file differs from it; None outside a git checkout."""
+    """The commit of the code, and whether tracked files differ from it; both None outside a git checkout."""
     try:
         head = git("rev-parse", "HEAD")
         return {"commit": head, "dirty": bool(git("status", "--porcelain", "-uno", "--", "benchmark", "methods"))}
@@ -38,13 +38,13 @@ def commit() -> dict[str, Any]:
 
 
 def git(*arguments: str) -> str:
-    """What git answers about our own checkout."""
+    """Output of a git command run in this project's folder.  Raises CalledProcessError or OSError."""
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @cache
 def versions() -> dict[str, Any]:
-    """Versions of the interpreter and of what computes."""
+    """Versions of Python, torch, torchvision and, where it is used, CUDA."""
     import torchvision
 
     return {
@@ -57,7 +57,7 @@ def versions() -> dict[str, Any]:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """The processor's name and, for a CPU, the threads in use."""
+    """Name of the processor; for a CPU with the number of threads that torch uses."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
@@ -71,5 +71,5 @@ def device_name(device: torch.device) -> str:
 
 @cache
 def dataset_hash(data: Dataset) -> str:
-    """The content hash of a data set, computed once."""
+    """SHA-256 of a data set's contents, computed once for each data set."""
     return data.sha256()

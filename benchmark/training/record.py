@@ -1,6 +1,6 @@
-"""From a lane to its record, and to the files beside it.
+"""Records of runs: made from the state of a lane and written with the files beside them.
 
-M judged images · K classes
+M evaluation images · K classes
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def write_result(state: LaneState) -> Record:
-    """Keep weights, predictions and logits; then the record; then forget the flight.  In this order nothing is lost."""
+    """Write weights, predictions, logits, then the record, then delete the checkpoint.
+
+    In this order an interruption at any point loses nothing.
+    """
     context, id = state.context, state.run.id
-    z = state.logits  # (M, K)  of the last epoch
+    z = state.logits  # (M, K)  after the last epoch
     context.store.keep_weights(id, weights.to_bytes(state.student))
     top = z.argmax(1).numpy()  # (M,)
-    right = top == context.eval_split.y.cpu().numpy()  # (M,)
+    correct = top == context.eval_split.y.cpu().numpy()  # (M,)
     write_atomic(
         context.store.predictions(id),
-        npz_bytes(top1=top.astype(np.uint8 if z.shape[1] <= 256 else np.uint16), right=right),
+        npz_bytes(top1=top.astype(np.uint8 if z.shape[1] <= 256 else np.uint16), right=correct),
     )
     write_atomic(context.store.logits(id), npz_bytes(logits=z.half().numpy()))
     record = context.store.add(Record(status="done", score=score_fields(state, z), **common_fields(state)))
@@ -40,29 +43,29 @@ def write_result(state: LaneState) -> Record:
 
 
 def write_failure(state: LaneState, fault: BaseException) -> Record:
-    """The record of a run that came to no result: its state, the reason, and what there was of a curve."""
+    """Write the record of a run without a result: its status, the error, and the curve so far."""
     record = state.context.store.add(Record(status=state.status, error=error_fields(fault), **common_fields(state)))
-    if state.status != "failed":  # what failed may go on from its last checkpoint once the cause is mended
+    if state.status != "failed":  # a failed run can resume from its checkpoint once the cause is removed
         checkpoint.remove(state)
     return record
 
 
 def error_fields(fault: BaseException) -> dict[str, str]:
-    """An exception as a record holds it; paths within the project, not within a machine."""
+    """The `error` of a record: an exception, with paths relative to the project."""
     trace = "".join(traceback.format_exception(fault)).replace(f"{ROOT}/", "")
     return {"type": type(fault).__name__, "message": str(fault), "trace": trace}
 
 
 def score_fields(state: LaneState, z: Tensor) -> dict[str, Any]:
-    """The `score` of a record: the last epoch's metrics, and the best epoch as an oracle."""
+    """The `score` of a record: metrics of the last epoch, and the best epoch with its accuracy (an oracle)."""
     teacher = state.context.teacher.logits if state.run.teacher else None
     best = max(state.curve["top1"])
-    found = metrics.all_metrics(z, state.context.eval_split.y.cpu(), teacher)
-    return found | {"best_top1": best, "best_epoch": state.curve["top1"].index(best) + 1}
+    last_epoch = metrics.all_metrics(z, state.context.eval_split.y.cpu(), teacher)
+    return last_epoch | {"best_top1": best, "best_epoch": state.curve["top1"].index(best) + 1}
 
 
 def common_fields(state: LaneState) -> dict[str, Any]:
-    """What a record says whatever the outcome."""
+    """The fields that every record has, with a result or without."""
     run = state.run
     return {
         "id": run.id,
@@ -71,12 +74,12 @@ def common_fields(state: LaneState) -> dict[str, Any]:
         "size": lane_sizes(state),
         "clock": clock_fields(state),
         "made": provenance_fields(state),
-        "about": registry.about(run.method),
+        "about": registry.docstring(run.method),
     }
 
 
 def lane_sizes(state: LaneState) -> dict[str, Any]:
-    """Sizes, as far as the lane was built."""
+    """The `size` of a record; empty if the lane was not set up."""
     if not state.stages:
         return {}
     teacher = state.context.teacher.net.net if state.run.teacher else None
@@ -85,17 +88,20 @@ def lane_sizes(state: LaneState) -> dict[str, Any]:
 
 
 def clock_fields(state: LaneState) -> dict[str, Any]:
-    """Seconds of the cohort's wall clock, the mean number of lanes that shared it, images per second of this state."""
+    """The `clock` of a record: seconds of wall-clock time of the cohort, and the mean number of lanes that shared them.
+
+    images_per_s counts the images that this run trained on, each epoch anew.
+    """
     epochs, clock = state.epoch, dict(state.clock)
     lanes = clock.pop("lanes") / epochs if epochs else None
-    seen = epochs * len(state.context.train_split)
+    images = epochs * len(state.context.train_split)
     extra = state.epochs - state.run.recipe.epochs if state.stages else 0
-    rate = seen / clock["train_s"] if clock["train_s"] else None
+    rate = images / clock["train_s"] if clock["train_s"] else None
     return clock | {"epochs": epochs, "extra_epochs": extra, "lanes": lanes, "images_per_s": rate}
 
 
 def provenance_fields(state: LaneState) -> dict[str, Any]:
-    """By what the result was made."""
+    """The `made` of a record: the environment, code, data and teacher behind the result."""
     context = state.context
     data = {
         "name": context.data.name,
@@ -121,7 +127,7 @@ def provenance_fields(state: LaneState) -> dict[str, Any]:
 
 
 def npz_bytes(**arrays: np.ndarray) -> bytes:
-    """Arrays as a compressed .npz: equal arrays, equal bytes."""
+    """Arrays as a compressed .npz file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

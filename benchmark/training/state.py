@@ -1,4 +1,4 @@
-"""State of one training run: networks, optimiser, position and history.  Checkpoints and records are made from it."""
+"""State of one training run: networks, optimiser, progress and history.  Checkpoints and records are made from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn, optim
 
-from benchmark.acceleration.cuda_graphs import GraphedFunction
+from benchmark.acceleration.graphed_function import GraphedFunction
 from benchmark.experiment.run import Run
 from benchmark.training import provenance
 from benchmark.training.context import Context
@@ -14,7 +14,7 @@ from methods.contract import Method, Stage
 
 
 class LaneState:
-    """What is known of a run in training.  Networks, stages and optimiser exist once the lane is set up."""
+    """State of a run in training.  Networks, stages and optimiser exist once the lane is set up."""
 
     student: nn.Module
     method: Method
@@ -24,10 +24,11 @@ class LaneState:
 
     def __init__(self, run: Run, context: Context):
         self.run, self.context = run, context
-        self.status = "running"  # then done, diverged, failed or unfit, as a record says it
+        self.status = "running"  # then done, diverged, failed or unfit, as in the record
         self.epoch = 0  # the epoch to train next, over all stages
         self.stages: list[Stage] = []
         self.graphed_step = None
+        self.eval_batch = context.machine.eval_batch  # images in a batch of the evaluation; less once memory ran out
         self.curve: dict[str, Any] = {"stage": [], "lr": [], "top1": [], "loss": {}}
         self.clock = {"setup_s": 0.0, "train_s": 0.0, "evaluate_s": 0.0, "lanes": 0.0, "resumed": 0}
         self.started = provenance.now()
@@ -41,3 +42,8 @@ class LaneState:
         """An optimiser without momentum, over the parameters of student and method."""
         trained = [*self.student.parameters(), *self.method.parameters()]
         return self.context.machine.optimiser(trained, self.run.recipe)
+
+    def restore_optimiser(self, state: dict[str, Any]) -> None:
+        """Go on with the optimiser whose `state_dict` a checkpoint holds."""
+        self.optimiser = self.new_optimiser()
+        self.context.machine.load_optimiser(self.optimiser, state)

@@ -1,6 +1,6 @@
-"""A teacher as students meet it: read from its kept file, frozen, and judged by what that file holds.
+"""Teachers: loaded from their stored half-precision weights, frozen, and evaluated as loaded.
 
-M judged images · K classes
+M evaluation images · K classes
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ from methods.contract import Outputs
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A frozen network with what it answers on the judged images."""
+    """A frozen network and its logits on the evaluation images."""
 
     run: Run
     net: FrozenNet
     logits: Tensor  # (M, K)
-    provenance: dict[str, Any]  # id, accuracy from the kept file, the file's hash
+    provenance: dict[str, Any]  # id, accuracy of the stored weights, hash of their file, how they are computed with
 
     def forward(self, x: Tensor) -> Outputs:
         """Outputs for (N, 3, H, W), in eval mode and without gradients."""
         return self.net(x)
 
 
-def load(run: Run, store: Store, machine: Machine, classes: int, judged: Split) -> Teacher:
-    """The teacher that `run` left in the store; never the weights that happen to be in memory.
+def load(run: Run, store: Store, machine: Machine, classes: int, eval_split: Split) -> Teacher:
+    """The teacher of a run, trained or imported, always loaded from its stored weights.
 
-    Raises BadInput when the store does not hold it.
+    Raises BadInput if the store does not hold its weights.
     """
     path = store.weights(run.id)
     if path is None:
         raise BadInput(f"the weights of teacher {run.student} ({run.id}) are not in {store.root}: train or import them")
-    found = weights.load_network(path, run.student, classes)
-    probe = next(judged.in_order(64)).x
-    frozen = machine.freeze(found, probe)
-    z = all_logits(frozen, judged)
+    net = weights.load_network(path, run.student, classes)
+    sample = next(eval_split.in_order(64)).x
+    frozen = machine.freeze(net, sample)
+    z = all_logits(frozen, eval_split)
     provenance = {
         "id": run.id,
-        "top1": metrics.top1(z, judged.y.cpu()),
+        "top1": metrics.top1(z, eval_split.y.cpu()),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "folded": frozen.folded,
+        "fused": frozen.fused,
     }
     return Teacher(run, frozen, z, provenance)
 

@@ -1,4 +1,4 @@
-"""Trained weights as files: safetensors in half precision."""
+"""Files of trained weights: safetensors in half precision."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmark.models import build
 
 
 def to_bytes(net: nn.Module) -> bytes:
-    """A network's state as safetensors: float16, except for a tensor that float16 cannot hold."""
-    return save({name: halved(value.detach().cpu().contiguous()) for name, value in net.state_dict().items()})
+    """A network's state as a safetensors file: float16, except for a tensor whose values exceed its range."""
+    return save({name: to_half(value.detach().cpu().contiguous()) for name, value in net.state_dict().items()})
 
 
-def halved(value: Tensor) -> Tensor:
-    """The value in float16 where that stays finite; integers as they are."""
+def to_half(value: Tensor) -> Tensor:
+    """The tensor in float16, or in float32 where float16 would not be finite; integers are unchanged."""
     if not value.is_floating_point():
         return value
     half = value.half()
@@ -27,21 +27,22 @@ def halved(value: Tensor) -> Tensor:
 
 
 def load_network(path: Path, network: str, classes: int) -> nn.Module:
-    """The network of a kept file, in float32, in eval mode, a layer that a method left at `embed` included.
+    """The network of a stored file, in float32 and in eval mode, with the layer that a method put at `embed`, if any.
 
-    Raises BadInput when the file is damaged or holds another network.
+    Raises BadInput if the file is missing or damaged, or holds another network.
     """
     try:
         state = {name: v.float() if v.is_floating_point() else v for name, v in load_file(path).items()}
         net = build(network, classes)
         if "embed.weight" in state:
-            width, raw = state["embed.weight"].shape
-            net.embed = nn.Linear(raw, width, bias="embed.bias" in state)
+            width, input_width = state["embed.weight"].shape
+            net.embed = nn.Linear(input_width, width, bias="embed.bias" in state)
             net.head = nn.Linear(width, classes)
         net.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as fault:
         first = str(fault).splitlines()[0]
         raise BadInput(
-            f"{path} does not hold a {network} of {classes} classes ({first}); remove it to train anew"
+            f"{path} does not hold the weights of {network} with {classes} classes ({first}); "
+            "delete the file to train the network again"
         ) from fault
     return net.eval()

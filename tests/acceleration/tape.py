@@ -1,7 +1,7 @@
-"""A recorder without CUDA: what torch is asked to do is written down and done again with the same memory.
+"""A recorder without CUDA: it writes down what torch is asked to do, and does it again with the same memory.
 
-It is as strict as a CUDA graph, in the ways that can go wrong unseen: to record is not to do; values that Python held
-are baked in; tensors are read and written where they lay; what must wait for the device cannot be recorded.
+It is as strict as a CUDA graph where mistakes go unnoticed: recording executes nothing; values that Python held are
+fixed; tensors are read and written at their addresses; what must wait for the device cannot be recorded.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -12,23 +12,23 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from benchmark.acceleration.machine import Machine
 from benchmark.profiling.memory import storage_id, tensors_in
 
-HOST = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2")  # these wait for the device
+SYNCHRONISING = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2")
 
 
-def waits(operation):
+def synchronises(operation):
     """Whether an operation would wait for a device."""
-    return operation.overloadpacket.__name__ in HOST
+    return operation.overloadpacket.__name__ in SYNCHRONISING
 
 
-class Written(TorchDispatchMode):
-    """Inside, operations are done and written down; `undo` then leaves memory as it was before."""
+class Tape(TorchDispatchMode):
+    """Inside, operations are executed and written down; `undo` then leaves memory as it was before."""
 
     def __init__(self):
         super().__init__()
         self.lines, self.before, self.own = [], [], set()
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if waits(operation):
+        if synchronises(operation):
             raise RuntimeError(f"operation not permitted when stream is capturing: {operation}\nand so on")
         kwargs, places = kwargs or {}, set()
         for tensor in tensors_in((args, kwargs)):
@@ -57,21 +57,21 @@ class Written(TorchDispatchMode):
                     one.detach().copy_(other)
 
 
-class Noted(TorchDispatchMode):
+class SyncDetector(TorchDispatchMode):
     """Inside, operations that would wait for a device are noted."""
 
     def __init__(self):
         super().__init__()
-        self.waits = []
+        self.found = []
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if waits(operation):
-            self.waits.append(f"called a synchronizing operation: {operation}")
+        if synchronises(operation):
+            self.found.append(f"called a synchronizing operation: {operation}")
         return operation(*args, **(kwargs or {}))
 
 
-class Tape:
-    """Stands for `graphs.Recorder`."""
+class TapeRecorder:
+    """Stands for `cuda_graphs.Recorder`."""
 
     def on_own_stream(self):
         return nullcontext()
@@ -79,25 +79,36 @@ class Tape:
     def join(self):
         pass
 
+    def close(self):
+        pass
+
+    def free_memory(self):
+        pass
+
+    def why_not(self):
+        return ""
+
     @contextmanager
     def detect_syncs(self):
-        with Noted() as noted:
-            yield noted.waits
+        with SyncDetector() as detector:
+            yield detector.found
 
     def capture(self, action):
-        with Written() as written:
+        with Tape() as tape:
             try:
                 result = action()
             finally:
-                written.undo()
-        return written.replay, result
+                tape.undo()
+        return tape.replay, result
 
 
-class Taped(Machine):
+class TapeMachine(Machine):
     """A CPU whose steps are recorded and replayed."""
 
+    teacher_batches = 2
+
     def recorder(self):
-        return Tape()
+        return TapeRecorder()
 
 
-MACHINE = Taped(torch.device("cpu"), "fp32", graphs=True)
+MACHINE = TapeMachine(torch.device("cpu"), "fp32", graphs=True)

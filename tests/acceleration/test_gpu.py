@@ -1,105 +1,79 @@
-"""What only a CUDA device can show.  Without one, all of this is skipped."""
+"""Tests that need a CUDA device: the checks of `doctor`, further variants and pairs, memory, and a suite as a whole."""
 
-import copy
 import json
 from dataclasses import replace
 
 import pytest
 import torch
-from test_cuda_graphs import LONG, SETTINGS, a_lane, assert_equal, flown, state
 
-from benchmark.acceleration import device, machine
-from benchmark.conformance.trial import PAIRS, Trial
-from benchmark.data.split import make_splits
+from benchmark.doctor import gpu, gpu_training
+from benchmark.doctor.finding import run_check
+from benchmark.doctor.gpu_checks import PRECISIONS, training_checks
+from benchmark.doctor.workload import Workload
 from benchmark.store import Store
-from benchmark.training.context import Context
 from benchmark.training.loop import train
-from benchmark.training.teacher import Teacher, all_logits
 from methods import registry
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore:.*deterministic"),  # the median of lsh has no such kernel, and one answer
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]
+SMALL = {"teacher": "wrn_16_2", "student": "resnet8", "pixels": 16, "batches": 8, "batch": 10}  # of other widths
+VARIANTS = (
+    *((name, {}) for name in registry.names()),
+    ("sp+kd", {}),
+    ("kda", {"landmarks": "random", "m": 4, "warm": 1}),
+    ("lsh", {"variant": "lshl2"}),
+    ("lp", {"at": -1}),
+)
 
 
-@pytest.fixture(autouse=True)
-def exact():
-    """The same answer twice, in either precision; as before afterwards."""
-    yield
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """The training task of `doctor`; settings of torch are as before afterwards."""
+    yield Workload(tmp_path_factory.mktemp("doctor"))
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
 
 
-def on_gpu(trial: Trial, precision: str, graphs: bool = True) -> Context:
-    """The trial's context, on the device."""
-    here = machine.machine("cuda", precision, graphs)
-    device.configure_cuda(exact=True)
-    context = trial.context()
-    learn, judged = make_splits(context.data, "test", here.device)
-    teacher = context.teacher
-    if teacher:
-        net = here.freeze(copy.deepcopy(teacher.net.net), next(judged.in_order()).x)
-        teacher = Teacher(trial.run.teacher, net, all_logits(net, judged), teacher.provenance)
-    return replace(context, machine=here, learn=learn, judged=judged, teacher=teacher)
+@pytest.mark.parametrize("check", [gpu.versions, gpu.devices, gpu.memory], ids=lambda check: check.__name__)
+def test_the_device_can_be_used(check):
+    found = run_check(check.__name__, check)
+    assert found.ok, f"{found.value}; {found.advice}"
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(("method", "changes"), SETTINGS, ids=str)
-def test_replayed_steps_leave_the_weights_that_launched_ones_do(method, changes, precision, tmp_path):
-    trial = Trial(method, *PAIRS[1], tmp_path)
-    launched, replayed = (
-        flown(a_lane(trial, context=on_gpu(trial, precision, graphs), **changes)) for graphs in (False, True)
-    )
-    assert_equal(state(replayed), state(launched))
-    assert replayed.curve == launched.curve
-    told = replayed.graphed_step.summary()
-    assert not told["reason"]
-    assert told["replayed"] > 20 or method == "fitnets"
+@pytest.mark.parametrize("name", [name for name, _ in training_checks(Workload(None))])
+def test_training_on_the_device_passes_the_check(name, work):
+    found = run_check(name, dict(training_checks(work))[name])
+    assert found.ok, f"{found.value}; {found.advice}"
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_lane_ends_the_same_alone_and_in_company(precision, tmp_path):
-    trial = Trial("kd", *PAIRS[0], tmp_path)
-    methods = [name for name in registry.names() if registry.get(name).needs_teacher]
-    cohort = [replace(trial, method=name).run.model_copy(update={"recipe": LONG}) for name in methods]
-    together = on_gpu(trial, precision)
-    assert {record.status for record in train(cohort, together)} == {"done"}
-    for run in cohort:
-        alone = on_gpu(trial, precision)
-        train([run], alone)
-        left, right = (context.store.weights(run.id).read_bytes() for context in (together, alone))
-        assert left == right, run.method
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("method", "changes"), VARIANTS, ids=str)
+def test_replayed_steps_of_other_pairs_and_variants_leave_the_weights_of_launched_ones(
+    method, changes, precision, work
+):
+    found = gpu_training.replay(replace(work, **SMALL), method, precision, **changes)
+    assert found.ok, f"{found.value}; {found.advice}"
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_gpu_trains_a_student_that_a_cpu_would(precision, tmp_path):
-    trial = Trial("kd", *PAIRS[0], tmp_path)
-    beside = train([trial.run], on_gpu(trial, precision))[0]
-    assert beside.status == "done", beside.error
-    alone = train([trial.run], trial.context())[0]
-    for ours, theirs in zip(beside.curve["loss"]["kd"], alone.curve["loss"]["kd"], strict=True):
-        assert ours == pytest.approx(theirs, rel=0.02 if precision == "fp32" else 0.1)
-
-
-def test_a_cohort_comes_through_where_one_lane_just_fits(tmp_path):
-    trial = Trial("kd", *PAIRS[0], tmp_path)
-    cohort = [replace(trial, method=name).run for name in ("ce", "kd", "sp", "hint")]
-    torch.cuda.empty_cache()
+def test_a_cohort_is_trained_to_its_end_where_one_lane_just_fits(work):
+    small, here = replace(work, **SMALL), work.machine("fp32")
+    cohort = [small.run(method) for method in gpu_training.learners(4)]
+    here.free_memory()
     torch.cuda.reset_peak_memory_stats()
-    assert train(cohort[:1], on_gpu(trial, "fp32"))[0].status == "done"
+    assert train(cohort[:1], small.context(here))[0].status == "done"
     enough = torch.cuda.max_memory_reserved() * 2
-    torch.cuda.empty_cache()
+    here.free_memory()
     torch.cuda.set_per_process_memory_fraction(enough / torch.cuda.get_device_properties(0).total_memory)
     try:
-        records = train(cohort, on_gpu(trial, "fp32"))
+        records = train(cohort, small.context(here))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert {record.status for record in records} == {"done"}, [record.error for record in records]
 
 
-def test_a_suite_its_costs_and_its_speed_come_through(run_cli, tmp_path):
+def test_a_suite_with_its_costs_and_its_speed_runs_to_its_end(run_cli, tmp_path):
     options = ("--results", tmp_path / "results", "--device", "cuda")
     done = run_cli("run", "digits", "--epochs", "3", "--seeds", "0", *options, "--reports", tmp_path / "reports")
     assert done.code == 0, done.err
@@ -113,3 +87,9 @@ def test_a_suite_its_costs_and_its_speed_come_through(run_cli, tmp_path):
     done = run_cli("speed", "--steps", "20", "--repeats", "1", "--json", "--device", "cuda", "--data", tmp_path)
     assert done.code == 0, done.err
     assert json.loads(done.out)["made"]["graphs"] is True
+
+
+def test_doctor_finds_nothing_that_prevents_training(run_cli, tmp_path):
+    done = run_cli("doctor", "--json", "--data", tmp_path)
+    found = json.loads(done.out)
+    assert (done.code, found["prevents"]) == (0, []), done.out

@@ -1,4 +1,4 @@
-"""The zoo against `reference/models.json` and `reference/checkpoints`, and what every network owes."""
+"""All networks against `reference/models.json` and `reference/checkpoints`, and properties that every network has."""
 
 import copy
 import json
@@ -22,27 +22,27 @@ FAMILIES = ["resnet8", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV
 CHECKPOINTS = ["resnet8", "wrn_16_1"]
 
 
-def bare(name, classes=100):
+def on_meta_device(name, classes=100):
     """The network on the meta device: shapes without memory."""
     with torch.device("meta"):
         return build(name, classes)
 
 
-def drawn(name, seed=0, classes=10):
-    """The network with weights drawn from `seed`."""
+def initialised(name, seed=0, classes=10):
+    """The network with initial weights from `seed`."""
     with scope("test", seed):
         return build(name, classes)
 
 
-def worn(name, seed=0):
-    """The network as if it had been trained: nothing in its normalisations is 0 or 1."""
-    net, dice = drawn(name, seed), torch.Generator().manual_seed(seed)
+def with_random_norms(name, seed=0):
+    """The network in eval mode with random normalisations, none of whose values is 0 or 1."""
+    net, generator = initialised(name, seed), torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, Norm):
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=dice)
-            nn.init.normal_(module.bias, 0, 0.2, generator=dice)
-            module.running_mean.normal_(0, 0.2, generator=dice)
-            module.running_var.uniform_(0.5, 2.0, generator=dice)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.2, generator=generator)
+            module.running_mean.normal_(0, 0.2, generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
     return net.eval()
 
 
@@ -54,22 +54,22 @@ def tensors(outputs):
     return [*outputs.maps, outputs.embedding, outputs.logits]
 
 
-def assert_close(ours, theirs, tolerance=1e-5):
-    for a, b in zip(tensors(ours), tensors(theirs), strict=True):
+def assert_close(found, expected, tolerance=1e-5):
+    for a, b in zip(tensors(found), tensors(expected), strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * b.abs().max().item())
 
 
 # ---- against the reference
 
 
-def test_every_network_of_the_reference_is_in_the_zoo():
+def test_every_network_of_the_reference_is_registered():
     others = {"ResNet18", "ResNet34", "resnet18x0.5", "wrn_16_8", "fitnet1", "fitnet2", "fitnet3", "fitnet4", "maxout"}
     assert set(REFERENCE) | others == set(names())
 
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_parameters_buffers_and_ordered_tensors_are_those_of_the_reference(name):
-    net = bare(name)
+    net = on_meta_device(name)
     assert sum(p.numel() for p in net.parameters()) == REFERENCE[name]["parameters"]
     assert sum(b.numel() for b in net.buffers()) == REFERENCE[name]["buffers"]
     assert [list(t.shape) for t in net.state_dict().values()] == [size for _, size in REFERENCE[name]["state"]]
@@ -78,7 +78,7 @@ def test_parameters_buffers_and_ordered_tensors_are_those_of_the_reference(name)
 @pytest.mark.parametrize("name", REFERENCE)
 def test_multiplications_maps_and_embedding_are_those_of_the_reference(name):
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        out = bare(name).eval()(torch.empty(1, 3, 32, 32))
+        out = on_meta_device(name).eval()(torch.empty(1, 3, 32, 32))
     assert counter.get_total_flops() == 2 * REFERENCE[name]["macs_conv_and_linear"]
     assert [list(m.shape[1:]) for m in out.maps] == REFERENCE[name]["maps"]
     assert out.embedding.shape == (1, REFERENCE[name]["embedding"])
@@ -86,28 +86,28 @@ def test_multiplications_maps_and_embedding_are_those_of_the_reference(name):
 
 @pytest.mark.parametrize(("name", "count"), [("ResNet18", 11_220_132), ("ResNet34", 21_328_292)])
 def test_the_pair_of_kda_has_the_published_number_of_parameters(name, count):
-    assert sum(p.numel() for p in bare(name).parameters()) == count
+    assert sum(p.numel() for p in on_meta_device(name).parameters()) == count
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_published_checkpoint_gives_the_answers_of_the_reference_network(name):
+def test_a_published_checkpoint_gives_the_outputs_of_the_reference_network(name):
     net = load(HERE / "checkpoints" / f"{name}.pth", name, 100).eval()
     expected = np.load(HERE / "checkpoints" / "expected.npz")
     with torch.no_grad():
         out = net(torch.from_numpy(expected[f"{name}/x"]))
-    seen = {"logits": out.logits, "embedding": out.embedding}
-    seen |= {f"map{i}_mean": m.mean((2, 3)) for i, m in enumerate(out.maps)}
-    assert len(seen) == sum(key.startswith(f"{name}/") for key in expected) - 1
-    for key, value in seen.items():
+    recorded = {"logits": out.logits, "embedding": out.embedding}
+    recorded |= {f"map{i}_mean": m.mean((2, 3)) for i, m in enumerate(out.maps)}
+    assert len(recorded) == sum(key.startswith(f"{name}/") for key in expected) - 1
+    for key, value in recorded.items():
         np.testing.assert_allclose(value.numpy(), expected[f"{name}/{key}"], rtol=1e-5, atol=1e-5, err_msg=key)
 
 
-# ---- what every network owes
+# ---- properties of every network
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_shape_told_without_memory_is_the_real_one_also_under_bf16_autocast(name):
-    net = drawn(name).eval()
+def test_the_shape_from_the_meta_device_is_the_real_one_also_under_bf16_autocast(name):
+    net = initialised(name).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         out = net(images(1))
     assert Shape.of(out) == shape(name, 10)
@@ -117,7 +117,7 @@ def test_the_shape_told_without_memory_is_the_real_one_also_under_bf16_autocast(
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_step_under_bf16_autocast_reaches_every_parameter(name):
-    net = drawn(name)
+    net = initialised(name)
     with torch.autocast("cpu", torch.bfloat16):
         out = net(images(4))
     sum(t.float().square().mean() for t in tensors(out)).backward()
@@ -125,8 +125,8 @@ def test_a_step_under_bf16_autocast_reaches_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_embedding_is_exactly_what_the_head_reads_and_passes_through_embed(name):
-    net = drawn(name).eval()
+def test_the_embedding_is_the_output_of_embed_and_the_input_of_the_head(name):
+    net = initialised(name).eval()
     plain = net(images())
     assert torch.equal(plain.logits, nn.functional.linear(plain.embedding, net.head.weight, net.head.bias))
     net.embed = nn.Linear(net.head.in_features, 5)
@@ -137,44 +137,44 @@ def test_the_embedding_is_exactly_what_the_head_reads_and_passes_through_embed(n
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "ResNet18"])
-def test_maps_are_what_stem_and_stages_gave_and_nothing_overwrites_them(name):
-    net, seen = drawn(name), []
+def test_maps_are_the_outputs_of_stem_and_stages_and_are_not_overwritten(name):
+    net, recorded = initialised(name), []
     for part in (net.stem, *net.stages):
-        part.register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
+        part.register_forward_hook(lambda module, inputs, output: recorded.append(output.clone()))
     out = net(images())
-    assert all(torch.equal(a, b) for a, b in zip(out.maps, seen, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(out.maps, recorded, strict=True))
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "ResNet18"])
-def test_channels_last_goes_through_every_stage_and_changes_no_answer(name):
-    net = worn(name)
+def test_channels_last_is_kept_by_every_stage_and_changes_no_output(name):
+    net = with_random_norms(name)
     plain = net(images())
     out = net.to(memory_format=torch.channels_last)(images().to(memory_format=torch.channels_last))
     assert all(m.is_contiguous(memory_format=torch.channels_last) for m in out.maps)
     assert_close(out, plain)
 
 
-@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_a_shuffle_deals_the_groups_channels_in_turn(form):
-    x = images(2).repeat(1, 4, 1, 1).to(memory_format=form)  # 12 channels
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_shuffle_interleaves_the_channels_of_the_groups(memory_format):
+    x = images(2).repeat(1, 4, 1, 1).to(memory_format=memory_format)  # 12 channels
     x += torch.arange(12.0)[:, None, None]
     y = shufflenet.shuffle(x, 3)
     for group in range(3):
         for channel in range(4):
             assert torch.equal(y[:, channel * 3 + group], x[:, group * 4 + channel])
     assert torch.equal(
-        shufflenet.interleave(x[:, :6], x[:, 6:].contiguous(memory_format=form)), shufflenet.shuffle(x, 2)
+        shufflenet.interleave(x[:, :6], x[:, 6:].contiguous(memory_format=memory_format)), shufflenet.shuffle(x, 2)
     )
-    assert y.is_contiguous(memory_format=form)
+    assert y.is_contiguous(memory_format=memory_format)
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "ResNet50"])
-def test_folding_the_normalisations_changes_no_answer_and_leaves_the_original_alone(name):
-    net = worn(name)
+def test_folding_the_normalisations_changes_no_output_and_not_the_original(name):
+    net = with_random_norms(name)
     before = copy.deepcopy(net.state_dict())
-    small = fold(net)
+    folded = fold(net)
     with torch.no_grad():
-        assert_close(small(images()), net(images()))
-        assert_close(fold(small)(images()), net(images()))
+        assert_close(folded(images()), net(images()))
+        assert_close(fold(folded)(images()), net(images()))
     assert all(torch.equal(a, b) for a, b in zip(before.values(), net.state_dict().values(), strict=True))
-    assert not any(isinstance(m.norm, Norm) for m in small.modules() if isinstance(m, ConvNorm))
+    assert not any(isinstance(m.norm, Norm) for m in folded.modules() if isinstance(m, ConvNorm))

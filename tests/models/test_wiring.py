@@ -1,6 +1,7 @@
-"""Each family against a second, literal reading: weights taken one by one in the published order, plain functions.
+"""Each family against a second implementation of plain functions, with the weights taken in the published order.
 
-What counts and shapes cannot see: where a ReLU stands, what is added or concatenated first, where a map is taken.
+This checks what counts and shapes do not: the places of ReLUs, the order of sums and concatenations, and where maps
+are taken.
 """
 
 import pytest
@@ -14,37 +15,37 @@ from benchmark.models.net import Norm
 
 
 class Weights:
-    """A network's tensors, in order; each call takes the next ones."""
+    """A network's tensors in order; each method consumes the next ones."""
 
     def __init__(self, net):
-        self.left = iter([t.double() if t.is_floating_point() else t for t in net.state_dict().values()])
+        self.tensors = iter([t.double() if t.is_floating_point() else t for t in net.state_dict().values()])
 
     def conv(self, x, stride=1, groups=1, bias=False):
-        weight = next(self.left)
-        return F.conv2d(x, weight, next(self.left) if bias else None, stride, weight.shape[2] // 2, 1, groups)
+        weight = next(self.tensors)
+        return F.conv2d(x, weight, next(self.tensors) if bias else None, stride, weight.shape[2] // 2, 1, groups)
 
     def norm(self, x):
-        weight, bias, mean, variance, _ = (next(self.left) for _ in range(5))
+        weight, bias, mean, variance, _ = (next(self.tensors) for _ in range(5))
         return F.batch_norm(x, mean, variance, weight, bias)
 
-    def both(self, x, *args, **kwargs):
+    def conv_norm(self, x, *args, **kwargs):
         return self.norm(self.conv(x, *args, **kwargs))
 
 
-def residual(w, x, stride, bottleneck):
-    y = F.relu(w.both(x) if bottleneck else w.both(x, stride))
+def residual_block(w, x, stride, bottleneck):
+    y = F.relu(w.conv_norm(x) if bottleneck else w.conv_norm(x, stride))
     if bottleneck:
-        y = F.relu(w.both(y, stride))
-    y = w.both(y)
-    return F.relu(y + (w.both(x, stride) if stride == 2 or x.shape[1] != y.shape[1] else x))
+        y = F.relu(w.conv_norm(y, stride))
+    y = w.conv_norm(y)
+    return F.relu(y + (w.conv_norm(x, stride) if stride == 2 or x.shape[1] != y.shape[1] else x))
 
 
 def resnet(w, x, counts, bottleneck=False):
-    maps = [F.relu(w.both(x))]
+    maps = [F.relu(w.conv_norm(x))]
     for stage, count in enumerate(counts):
         x = maps[-1]
         for block in range(count):
-            x = residual(w, x, 2 if block == 0 and stage else 1, bottleneck)
+            x = residual_block(w, x, 2 if block == 0 and stage else 1, bottleneck)
         maps.append(x)
     return maps, maps[-1]
 
@@ -56,7 +57,7 @@ def wrn(w, x, count):
         for block in range(count):
             stride = 2 if block == 0 and stage else 1
             a = F.relu(w.norm(x))
-            y = w.conv(F.relu(w.both(a, stride)))
+            y = w.conv(F.relu(w.conv_norm(a, stride)))
             x = y + (x if x.shape[1] == y.shape[1] else w.conv(a, stride))
         maps.append(x)
     return maps, F.relu(w.norm(maps[-1]))
@@ -66,7 +67,7 @@ def vgg(w, x, counts):
     maps, size = [], x.shape[2]
     for block, count in enumerate(counts):
         for _ in range(count):
-            x = F.relu(w.both(x, bias=True))
+            x = F.relu(w.conv_norm(x, bias=True))
         maps.append(x)
         if block < 3 or (block == 3 and size == 64):
             x = F.max_pool2d(x, 2)
@@ -74,56 +75,56 @@ def vgg(w, x, counts):
 
 
 def mobilenet_v2(w, x):
-    maps, x = [], F.relu(w.both(x, 2))
+    maps, x = [], F.relu(w.conv_norm(x, 2))
     maps.append(x)
     table = [(8, 1, 1), (12, 2, 1), (16, 3, 2), (32, 4, 2), (48, 3, 1), (80, 3, 2), (160, 1, 1)]
-    for context, (width, count, first) in enumerate(table):
+    for setting, (width, count, first) in enumerate(table):
         for block in range(count):
             stride = first if block == 0 else 1
-            y = F.relu(w.both(x))
-            y = w.both(F.relu(w.both(y, stride, groups=y.shape[1])))
+            y = F.relu(w.conv_norm(x))
+            y = w.conv_norm(F.relu(w.conv_norm(y, stride, groups=y.shape[1])))
             x = x + y if stride == 1 and x.shape[1] == width else y
-        if context in (1, 2, 4, 6):
+        if setting in (1, 2, 4, 6):
             maps.append(x)
-    return maps, F.relu(w.both(x))
+    return maps, F.relu(w.conv_norm(x))
 
 
-def shuffled(x, groups):
-    each = x.shape[1] // groups
-    return torch.stack([x[:, (c % groups) * each + c // groups] for c in range(x.shape[1])], 1)
+def shuffle(x, groups):
+    size = x.shape[1] // groups
+    return torch.stack([x[:, (c % groups) * size + c // groups] for c in range(x.shape[1])], 1)
 
 
 def shufflenet_v1(w, x):
-    maps = [F.relu(w.both(x))]
+    maps = [F.relu(w.conv_norm(x))]
     for count in (4, 8, 4):
         x = maps[-1]
         for unit in range(count):
             stride, groups = (2 if unit == 0 else 1), (1 if x.shape[1] == 24 else 3)
-            y = shuffled(F.relu(w.both(x, groups=groups)), groups)
-            y = w.both(F.relu(w.both(y, stride, groups=y.shape[1])), groups=3)
+            y = shuffle(F.relu(w.conv_norm(x, groups=groups)), groups)
+            y = w.conv_norm(F.relu(w.conv_norm(y, stride, groups=y.shape[1])), groups=3)
             x = F.relu(y + x if stride == 1 else torch.cat([y, F.avg_pool2d(x, 3, 2, padding=1)], 1))
         maps.append(x)
     return maps, x
 
 
 def shufflenet_v2(w, x):
-    maps = [F.relu(w.both(x))]
+    maps = [F.relu(w.conv_norm(x))]
     for count in (3, 7, 3):
         x = maps[-1]
-        left = F.relu(w.both(w.both(x, 2, groups=x.shape[1])))
-        right = F.relu(w.both(x))
-        right = F.relu(w.both(w.both(right, 2, groups=right.shape[1])))
-        x = shuffled(torch.cat([left, right], 1), 2)
+        left = F.relu(w.conv_norm(w.conv_norm(x, 2, groups=x.shape[1])))
+        right = F.relu(w.conv_norm(x))
+        right = F.relu(w.conv_norm(w.conv_norm(right, 2, groups=right.shape[1])))
+        x = shuffle(torch.cat([left, right], 1), 2)
         for _ in range(count):
             left, right = x.chunk(2, 1)
-            right = F.relu(w.both(right))
-            right = F.relu(w.both(w.both(right, groups=right.shape[1])))
-            x = shuffled(torch.cat([left, right], 1), 2)
+            right = F.relu(w.conv_norm(right))
+            right = F.relu(w.conv_norm(w.conv_norm(right, groups=right.shape[1])))
+            x = shuffle(torch.cat([left, right], 1), 2)
         maps.append(x)
-    return maps, F.relu(w.both(x))
+    return maps, F.relu(w.conv_norm(x))
 
 
-READINGS = {
+IMPLEMENTATIONS = {
     "resnet14": lambda w, x: resnet(w, x, (2, 2, 2)),
     "resnet8x4": lambda w, x: resnet(w, x, (1, 1, 1)),
     "ResNet18": lambda w, x: resnet(w, x, (2, 2, 2, 2)),
@@ -137,8 +138,8 @@ READINGS = {
 }
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, 32) for name in READINGS), ("vgg11", 64)])
-def test_a_network_answers_as_its_literal_reading_does(name, size):
+@pytest.mark.parametrize(("name", "size"), [*((name, 32) for name in IMPLEMENTATIONS), ("vgg11", 64)])
+def test_a_network_gives_the_outputs_of_its_plain_implementation(name, size):
     with scope("test", name):
         net, x = build(name, 10).double().eval(), torch.randn(2, 3, size, size, dtype=torch.float64)
         for module in net.modules():
@@ -150,9 +151,9 @@ def test_a_network_answers_as_its_literal_reading_does(name, size):
     weights = Weights(net)
     with torch.no_grad():
         out = net(x)
-        maps, last = READINGS[name](weights, x)
+        maps, last = IMPLEMENTATIONS[name](weights, x)
         embedding = last.mean((2, 3))
-        logits = F.linear(embedding, next(weights.left), next(weights.left))
-    assert not list(weights.left)
-    for ours, theirs in zip((*out.maps, out.embedding, out.logits), (*maps, embedding, logits), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+        logits = F.linear(embedding, next(weights.tensors), next(weights.tensors))
+    assert not list(weights.tensors)
+    for found, expected in zip((*out.maps, out.embedding, out.logits), (*maps, embedding, logits), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

@@ -8,17 +8,19 @@ import torch
 import torch.nn.functional as F
 
 from benchmark import models
+from benchmark.acceleration.machine import FrozenNet, Machine
 from benchmark.conformance.trial import RECIPE, Trial, images
 from benchmark.data import datasets
 from benchmark.experiment.run import Run, Steps
-from benchmark.profiling import cost, speed, timing
+from benchmark.profiling import cost, cost_plan, speed, timing
 from benchmark.profiling.memory import peak_bytes
 from benchmark.store import Record, Store
-from benchmark.sweep.runner import Options
+from benchmark.sweep.options import Options
 from benchmark.training import weights
 from methods import Method, Stage, Unfit, register, registry
 
 CPU = torch.device("cpu")
+HERE = Machine(CPU, "fp32")
 PARTS = ("plain_ms", "teacher_ms", "method_ms")
 
 
@@ -124,7 +126,7 @@ def test_runs_whose_steps_cost_the_same_are_alike():
 def test_students_without_a_teacher_are_timed_beside_those_with_one():
     other = [run.model_copy(update={"teacher": runs("kd", seed=9)[0].teacher}) for run in runs("kd")]
     other[0] = other[0].model_copy(update={"teacher": other[0].teacher.model_copy(update={"seed": 5})})
-    groups = cost.group_by_pair([*runs("ce"), *runs("kd"), *other, *runs("ce", student="resnet14")])
+    groups = cost_plan.group_by_pair([*runs("ce"), *runs("kd"), *other, *runs("ce", student="resnet14")])
     assert [[run.method for run in group] for group in groups] == [["kd", "ce"], ["kd"], ["ce"]]
 
 
@@ -139,7 +141,7 @@ def test_a_teachers_kept_weights_are_used_and_fresh_ones_where_there_are_none(op
     assert len(cost.measure(runs("sp"), options)) == 1 and asked == [1]
 
 
-def test_what_raises_is_left_out_with_a_sentence_and_what_is_unfit_without(options, shelf, capsys):
+def test_what_raises_is_left_out_with_a_sentence_and_what_is_unfit_without(options, isolated_registry, capsys):
     @register("outside_raises")
     class Raises(Method):
         def loss(self, s, t, batch):
@@ -156,7 +158,7 @@ def test_what_raises_is_left_out_with_a_sentence_and_what_is_unfit_without(optio
     assert "outside_raises" in told and "RuntimeError: no more ideas" in told and "outside_unfit" not in told
 
 
-def test_where_nothing_can_be_measured_nothing_is_timed(options, shelf, monkeypatch, capsys):
+def test_where_nothing_can_be_measured_nothing_is_timed(options, isolated_registry, monkeypatch, capsys):
     @register("outside_raises")
     class Raises(Method):
         def loss(self, s, t, batch):
@@ -174,7 +176,7 @@ def test_a_run_that_is_known_to_be_unfit_is_not_tried(options, monkeypatch):
     assert cost.measure([run], options) == []
 
 
-def test_what_raises_after_a_while_is_left_out_too(options, shelf, capsys):
+def test_what_raises_after_a_while_is_left_out_too(options, isolated_registry, capsys):
     @register("outside_tires")
     class Tires(Method):
         left = 6
@@ -190,18 +192,22 @@ def test_what_raises_after_a_while_is_left_out_too(options, shelf, capsys):
 
 
 # ---- the turns
-def test_every_stage_of_all_takes_its_turn_in_every_round(monkeypatch):
+def walk_of(name, order):
+    """A walk that notes its name for each batch."""
+    return lambda batches: order.extend(name for _ in batches)
+
+
+def test_every_stage_of_all_takes_its_turn_in_every_round_after_all_have_warmed_up(monkeypatch):
     monkeypatch.setattr(timing, "LEAST", 3)
     monkeypatch.setattr(timing, "SECONDS_EACH", 0.0)
-    order = []
-
-    def step(name):
-        return lambda batch: order.append(name)
-
-    steps = {"a": {"one": step("a1"), "two": step("a2")}, "b": {"one": step("b1")}}
-    times, faults = timing.time_in_turn(steps, [1, 2], CPU)
-    assert [name for name, _ in itertools.groupby(order)] == ["a1", "a2", "b1"] * 3
-    assert order.count("b1") == 3 * 3  # one that is not counted, two that are
+    order, timed = [], []
+    real = timing.time_walk
+    monkeypatch.setattr(timing, "time_walk", lambda *given: timed.append(len(order)) or real(*given))
+    walks = {"a": {"one": walk_of("a1", order), "two": walk_of("a2", order)}, "b": {"one": walk_of("b1", order)}}
+    times, faults = timing.time_in_turn(walks, [1, 2, 3], HERE)
+    assert [name for name, _ in itertools.groupby(order)] == ["a1", "a2", "b1"] * (timing.WARMUP_ROUNDS + 3)
+    assert timed[0] == timing.WARMUP_ROUNDS * 3 * 3, "all are warm before the first is timed"
+    assert order[timed[0] :].count("b1") == 3 * (HERE.teacher_batches + 3), "an untimed group, then all three"
     assert {who: {stage: len(own) for stage, own in stages.items()} for who, stages in times.items()} == {
         "a": {"one": 3, "two": 3},
         "b": {"one": 3},
@@ -209,7 +215,58 @@ def test_every_stage_of_all_takes_its_turn_in_every_round(monkeypatch):
     assert not faults
 
 
-def test_a_stage_is_timed_as_in_its_last_epoch_with_what_earlier_ones_gathered(options, shelf):
+def test_what_raises_while_it_warms_up_is_not_timed():
+    order = []
+
+    def broken(batches):
+        raise ArithmeticError("no")
+
+    times, faults = timing.time_in_turn({"a": {"": broken}, "b": {"": walk_of("b", order)}}, [1], HERE)
+    assert list(times) == ["b"] and times["b"][""]
+    assert isinstance(faults["a"], ArithmeticError)
+
+
+# ---- as in training
+@pytest.mark.parametrize(("ahead", "group"), [(1, 1), (2, 2), (3, 2)])
+def test_the_teacher_is_timed_as_in_training_for_several_batches_at_once(options, monkeypatch, ahead, group):
+    monkeypatch.setattr(Machine, "teacher_batches", property(lambda self: ahead))
+    sizes, forward, time_in_turn = [], FrozenNet.forward, timing.time_in_turn
+
+    def timed(*given):
+        sizes.clear()
+        found = time_in_turn(*given)
+        sizes.append("end")
+        return found
+
+    monkeypatch.setattr(FrozenNet, "forward", lambda self, x: sizes.append(len(x)) or forward(self, x))
+    monkeypatch.setattr(cost, "time_in_turn", timed)
+    (record,) = cost.measure(runs("kd"), options)
+    assert set(sizes[: sizes.index("end")]) == {10 * group}, "24 images have two full batches of ten"
+    assert (record.clock["teacher_batches"], record.clock["steps"]) == (group, 2)
+
+
+def test_a_round_has_whole_groups_of_the_teachers_batches(monkeypatch):
+    for ahead, steps in ((1, 10), (2, 10), (4, 12), (16, 16)):
+        monkeypatch.setattr(Machine, "teacher_batches", property(lambda self, ahead=ahead: ahead))
+        assert timing.round_steps(Machine(torch.device("cuda"), "fp32")) == steps
+        full = [SimpleNamespace(y=range(8))] * 21
+        batches = [*full, SimpleNamespace(y=range(3))]
+        assert len(cost.whole_groups(batches, HERE)) == 21 // ahead * ahead
+        assert len(cost.whole_groups(full[: ahead - 1] or full[:1], HERE)) == max(ahead - 1, 1), "fewer than a group"
+
+
+def test_memory_is_given_back_after_every_pair_and_every_record(options, monkeypatch):
+    order = []
+    monkeypatch.setattr(Machine, "free_memory", lambda self: order.append("free"))
+    real = cost.cost_record
+    monkeypatch.setattr(cost, "cost_record", lambda *given: order.append("record") or real(*given))
+    other = [run.model_copy(update={"teacher": runs("kd", seed=9)[0].teacher}) for run in runs("kd")]
+    other[0] = other[0].model_copy(update={"teacher": other[0].teacher.model_copy(update={"seed": 5})})
+    assert len(cost.measure([*runs("kd", "sp"), *other], options)) == 3
+    assert order == ["record", "free", "record", "free", "free", "record", "free", "free"]
+
+
+def test_a_stage_is_timed_as_in_its_last_epoch_with_what_earlier_ones_gathered(options, isolated_registry):
     seen = []
 
     @register("outside_gathers")

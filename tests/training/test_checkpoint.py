@@ -1,4 +1,4 @@
-"""A run that was killed ends as one that was not: bit for bit on a CPU in float32."""
+"""Checkpoints: a run that is killed and resumed equals an uninterrupted one, bit for bit on a CPU in float32."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ from benchmark.training.lane import Lane
 from benchmark.training.loop import train
 
 ROOT = Path(__file__).parents[2]
-TIMES = ("clock", "made")  # what may differ between two runs of the same
+MAY_DIFFER = ("clock", "provenance")  # fields of the record that depend on time and machine
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def trial(tmp_path):
     return Trial("kd", *PAIRS[0], tmp_path)
 
 
-def flown(trial, epochs, context):
+def trained_lane(trial, epochs, context):
+    """A lane of the trial's run after some epochs."""
     lane = Lane(trial.run, context)
     lane.setup()
     for _ in range(epochs):
@@ -32,108 +33,111 @@ def flown(trial, epochs, context):
     return lane
 
 
-def test_two_epochs_then_the_rest_equal_all_epochs_at_once(trial):
-    straight, broken = trial.context(), replace(trial.context(), checkpoint_interval=0.0)
-    train([trial.run], straight)
-    flown(trial, 2, broken)
-    record = train([trial.run], broken)[0]
+def test_a_run_resumed_after_two_epochs_ends_with_the_weights_of_an_uninterrupted_run(trial):
+    uninterrupted, interrupted = trial.context(), replace(trial.context(), checkpoint_interval=0.0)
+    train([trial.run], uninterrupted)
+    trained_lane(trial, 2, interrupted)
+    record = train([trial.run], interrupted)[0]
     assert record.clock["resumed"] == 1
-    left, right = (store.store.weights(trial.run.id).read_bytes() for store in (straight, broken))
+    left, right = (each.store.weights(trial.run.id).read_bytes() for each in (uninterrupted, interrupted))
     assert left == right
 
 
-def test_lanes_killed_between_two_checkpoints_catch_up_with_each_other(trial):
+def test_lanes_resumed_from_different_epochs_end_as_if_uninterrupted(trial):
     context = replace(trial.context(), checkpoint_interval=0.0)
     cohort = [trial.plain, trial.run]
-    flown(trial, 2, context)
+    trained_lane(trial, 2, context)
     lane = Lane(trial.plain, context)
     lane.setup()
     train_one_epoch(lane)
-    late = train(cohort, context)
-    undisturbed = train(cohort, trial.context())
-    assert [r.curve for r in late] == [r.curve for r in undisturbed]
+    resumed = train(cohort, context)
+    uninterrupted = train(cohort, trial.context())
+    assert [r.curve for r in resumed] == [r.curve for r in uninterrupted]
 
 
-def test_momentum_survives(trial):
+def test_a_resumed_lane_has_the_momentum_of_the_interrupted_one(trial):
     context = replace(trial.context(), checkpoint_interval=0.0)
-    before = flown(trial, 1, context)
+    before = trained_lane(trial, 1, context)
     after = Lane(trial.run, context)
-    after.board()
+    after.setup()
     for p, q in zip(before.optimiser.state.values(), after.optimiser.state.values(), strict=True):
         assert p["momentum_buffer"].equal(q["momentum_buffer"])
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint"], ids=["empty", "garbage"])
-def test_a_damaged_flight_starts_the_run_anew(trial, damage):
+def test_a_run_with_a_damaged_checkpoint_starts_from_the_beginning(trial, damage):
     context = trial.context()
     context.store.checkpoint(trial.run.id).write_bytes(damage)
     assert train([trial.run], context)[0].status == "done"
 
 
-def test_a_flight_of_other_source_is_not_resumed(trial, monkeypatch):
+def test_a_checkpoint_written_by_other_code_of_the_method_is_not_resumed(trial, monkeypatch):
     context = replace(trial.context(), checkpoint_interval=0.0)
-    flown(trial, 1, context)
+    trained_lane(trial, 1, context)
     monkeypatch.setattr(checkpoint.registry, "digest", lambda name: "another")
     lane = Lane(trial.run, context)
     lane.setup()
     assert lane.epoch == 0
 
 
-def test_checkpoints_are_written_no_oftener_than_the_pause(trial):
+def test_no_checkpoint_is_written_before_the_interval_has_passed(trial):
     context = replace(trial.context(), checkpoint_interval=1e6)
-    flown(trial, 2, context)
+    trained_lane(trial, 2, context)
     assert not context.store.checkpoint(trial.run.id).exists()
 
 
-def test_a_landed_run_leaves_no_flight(trial):
+def test_the_checkpoint_of_a_finished_run_is_deleted(trial):
     context = replace(trial.context(), checkpoint_interval=0.0)
     train([trial.run], context)
     assert not context.store.checkpoint(trial.run.id).exists()
 
 
-CHILD = """
+TRAINING = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-import benchmark.training.loop as t
+import benchmark.training.loop as loop
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.store import Store
 run = load_suite("digits", Choices(methods=("kd",), seeds="0", epochs=4, precision="fp32"))[0]
 store = Store(sys.argv[1])
 for cohort in ([run.teacher], [run]):
     if store.latest().get(cohort[0].id) is None:
-        t.train(cohort, replace(t.make_context(cohort, store, Path("data"), "cpu"), checkpoint_interval=0.0))
+        loop.train(cohort, replace(loop.make_context(cohort, store, Path("data"), "cpu"), checkpoint_interval=0.0))
 """
 
 
-def child(results):
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(results)], cwd=ROOT, stdout=subprocess.DEVNULL)
+def start_training(results):
+    """A process that trains a teacher and a student, each unless it has a record."""
+    return subprocess.Popen([sys.executable, "-c", TRAINING, str(results)], cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
-def test_killed_with_signal_9_again_and_again_a_run_ends_with_the_same_record(tmp_path):
-    assert child(tmp_path / "calm").wait() == 0
+def test_runs_killed_several_times_end_with_the_same_records_as_uninterrupted_ones(tmp_path):
+    assert start_training(tmp_path / "uninterrupted").wait() == 0
     kills = 0
     for delay in (0.3, 0.0, 0.7, 0.1):
-        process = child(tmp_path / "rough")
-        seen, deadline = len(landmarks(tmp_path / "rough")), time.monotonic() + 60
-        while len(landmarks(tmp_path / "rough")) <= seen and process.poll() is None and time.monotonic() < deadline:
+        process = start_training(tmp_path / "killed")
+        before, deadline = len(written_files(tmp_path / "killed")), time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(written_files(tmp_path / "killed")) > before:
+                break
             time.sleep(0.02)
         time.sleep(delay)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
-    assert child(tmp_path / "rough").wait() == 0
+    assert start_training(tmp_path / "killed").wait() == 0
     assert kills >= 2
-    calm, rough = (Store(tmp_path / name).latest() for name in ("calm", "rough"))
-    assert calm.keys() == rough.keys()
-    for id, record in calm.items():
-        other = rough[id].model_dump(exclude=set(TIMES) | {"attempt"})
-        assert other == record.model_dump(exclude=set(TIMES) | {"attempt"})
-        pair = (Store(tmp_path / name).predictions(id).read_bytes() for name in ("calm", "rough"))
-        assert len(set(pair)) == 1
+    uninterrupted, killed = (Store(tmp_path / name).latest() for name in ("uninterrupted", "killed"))
+    assert uninterrupted.keys() == killed.keys()
+    for id, record in uninterrupted.items():
+        other = killed[id].model_dump(exclude={*MAY_DIFFER, "attempt"})
+        assert other == record.model_dump(exclude={*MAY_DIFFER, "attempt"})
+        predictions = (Store(tmp_path / name).predictions(id).read_bytes() for name in ("uninterrupted", "killed"))
+        assert len(set(predictions)) == 1
 
 
-def landmarks(results):
-    """Every checkpoint and record there is, with its time."""
+def written_files(results):
+    """The checkpoints and records in a folder, with the times at which they were written."""
     return {(p, p.stat().st_mtime_ns) for p in results.rglob("*") if p.suffix in (".pt", ".json") and p.exists()}

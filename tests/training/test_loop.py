@@ -1,4 +1,4 @@
-"""A cohort is many lanes over shared batches: company changes nothing, and one fault sinks nobody else."""
+"""Training a cohort: a lane trains the same alone or with others, and a lane that fails does not stop the others."""
 
 import copy
 import weakref
@@ -24,11 +24,7 @@ class Plain(Method):
 
 def runs(trial, *methods):
     """Runs of several methods on the trial's pair."""
-    made = []
-    for name in methods:
-        run = Trial(name, trial.teacher, trial.student, trial.root).run
-        made.append(run)
-    return made
+    return [Trial(name, trial.teacher, trial.student, trial.root).run for name in methods]
 
 
 @pytest.fixture
@@ -37,19 +33,19 @@ def trial(tmp_path):
 
 
 def weights(trial, cohort):
-    """The final weights of the trial's run when it trains in this cohort."""
+    """The final weights of the trial's run after training in this cohort."""
     context = trial.context()
     train(cohort, context)
     return context.store.weights(trial.run.id).read_bytes()
 
 
-def test_a_lane_ends_with_the_same_weights_alone_and_in_company(trial):
+def test_a_lane_ends_with_the_same_weights_alone_and_in_a_cohort(trial):
     alone = weights(trial, runs(trial, "kd"))
     assert weights(trial, runs(trial, "ce", "kd")) == alone
     assert weights(trial, runs(trial, "kd", "ce+kd", "ce")) == alone
 
 
-def test_every_method_starts_from_the_same_student(trial):
+def test_every_method_starts_from_the_same_initial_weights(trial):
     lanes = [Lane(run, trial.context()) for run in runs(trial, "ce", "kd", "ce+kd")]
     for lane in lanes:
         lane.setup()
@@ -58,14 +54,14 @@ def test_every_method_starts_from_the_same_student(trial):
         assert all(other[name].equal(value) for name, value in first.items())
 
 
-def test_another_seed_starts_from_another_student(trial):
+def test_another_seed_starts_from_other_initial_weights(trial):
     lanes = [Lane(trial.run.model_copy(update={"seed": seed}), trial.context()) for seed in (0, 1)]
     for lane in lanes:
         lane.setup()
     assert not lanes[0].student.head.weight.equal(lanes[1].student.head.weight)
 
 
-def test_a_lane_that_raises_retires_with_a_record_and_the_others_end_as_if_alone(trial, shelf):
+def test_a_lane_that_raises_gets_a_record_and_the_others_end_as_if_alone(trial, isolated_registry):
     @registry.register("broken")
     class Broken(Plain):
         steps = 0
@@ -73,35 +69,35 @@ def test_a_lane_that_raises_retires_with_a_record_and_the_others_end_as_if_alone
         def loss(self, s, t, batch):
             self.steps += 1
             if self.steps == 2:
-                raise RuntimeError("out of ideas")
+                raise RuntimeError("second step")
             return super().loss(s, t, batch)
 
     context = trial.context()
     broken, kd = train(runs(trial, "broken", "kd"), context)
-    assert (broken.status, broken.error["type"], broken.error["message"]) == ("failed", "RuntimeError", "out of ideas")
+    assert (broken.status, broken.error["type"], broken.error["message"]) == ("failed", "RuntimeError", "second step")
     assert "raise RuntimeError" in broken.error["trace"]
     assert kd.status == "done"
     assert context.store.weights(kd.id).read_bytes() == weights(trial, runs(trial, "kd"))
 
 
-def test_a_lane_that_diverges_says_which_term_and_when(trial, shelf):
-    @registry.register("wild")
-    class Wild(Plain):
+def test_the_record_of_a_lane_that_diverges_names_the_term_and_the_epoch(trial, isolated_registry):
+    @registry.register("unstable")
+    class Unstable(Plain):
         def begin_epoch(self, clock):
             self.epoch = clock.epoch
 
         def loss(self, s, t, batch):
-            return super().loss(s, t, batch) | {"wild": s.logits.sum() * (float("inf") if self.epoch == 1 else 0.0)}
+            return super().loss(s, t, batch) | {"extra": s.logits.sum() * (float("inf") if self.epoch == 1 else 0.0)}
 
-    record, kd = train(runs(trial, "wild", "kd"), trial.context())
+    record, kd = train(runs(trial, "unstable", "kd"), trial.context())
     assert record.status == "diverged"
     assert record.error["message"].startswith("in epoch 2 (distill) the mean of")
-    assert "wild is" in record.error["message"]
+    assert "extra is" in record.error["message"]
     assert len(record.curve["top1"]) == 2
     assert kd.status == "done"
 
 
-def test_the_mean_of_a_term_is_that_of_its_own_epoch(trial, shelf):
+def test_the_mean_of_a_term_covers_one_epoch_only(trial, isolated_registry):
     @registry.register("stepwise")
     class Stepwise(Plain):
         def begin_epoch(self, clock):
@@ -114,7 +110,7 @@ def test_the_mean_of_a_term_is_that_of_its_own_epoch(trial, shelf):
     assert record.curve["loss"]["step"] == [1.0, 10.0, 100.0]
 
 
-def test_a_pair_that_prepare_refuses_is_unfit_with_its_reason(trial, shelf):
+def test_a_pair_for_which_prepare_raises_unfit_has_a_record_with_the_reason(trial, isolated_registry):
     @registry.register("picky")
     class Picky(Plain):
         def prepare(self, student, teacher, sweep):
@@ -125,7 +121,7 @@ def test_a_pair_that_prepare_refuses_is_unfit_with_its_reason(trial, shelf):
     assert kd.status == "done"
 
 
-def test_a_stage_belongs_to_its_lane(trial, shelf):
+def test_stages_of_one_lane_do_not_affect_the_others(trial, isolated_registry):
     @registry.register("staged")
     class Staged(Plain):
         def stages(self, epochs):
@@ -143,7 +139,7 @@ def test_a_stage_belongs_to_its_lane(trial, shelf):
     assert kd.clock["epochs"] == 3
 
 
-def test_each_stage_stretches_the_schedule_and_starts_without_momentum(trial, shelf):
+def test_each_stage_stretches_the_schedule_and_starts_without_momentum(trial, isolated_registry):
     @registry.register("staged")
     class Staged(Plain):
         def stages(self, epochs):
@@ -151,62 +147,63 @@ def test_each_stage_stretches_the_schedule_and_starts_without_momentum(trial, sh
 
     lane = Lane(runs(trial, "staged")[0], trial.context())
     lane.setup()
-    rates, fresh = [], []
+    rates, without_momentum = [], []
     for epoch in range(lane.epochs):
         lane.begin_epoch(epoch)
-        fresh.append(not lane.optimiser.state)
+        without_momentum.append(not lane.optimiser.state)
         for batch in lane.context.train_split.epoch(0, epoch, lane.run.recipe):
             lane.step(batch, None)
         lane.end_epoch(1.0, 1)
         rates.append(lane.lr)
     assert rates == pytest.approx([0.01] * 4 + [0.001] * 2 + [0.01] * 2 + [0.001])
-    assert fresh == [True, *[False] * 5, True, False, False]
+    assert without_momentum == [True, *[False] * 5, True, False, False]
 
 
-def test_the_student_is_in_training_mode_in_every_epoch(trial, shelf):
+def test_the_student_is_in_training_mode_in_every_epoch(trial, isolated_registry):
     modes = []
 
-    @registry.register("nosy")
-    class Nosy(Plain):
+    @registry.register("inspects")
+    class Inspects(Plain):
         def prepare(self, student, teacher, sweep):
-            self.watched = [student]
+            self.networks = [student]  # in a list, so that it does not become a submodule
 
         def loss(self, s, t, batch):
-            modes.append(self.watched[0].training)
+            modes.append(self.networks[0].training)
             return super().loss(s, t, batch)
 
-    train(runs(trial, "nosy"), trial.context())
+    train(runs(trial, "inspects"), trial.context())
     assert len(modes) == 9
-    assert all(modes), "evaluation between epochs must not freeze batch norm"
+    assert all(modes), "evaluation between epochs must not leave batch norm in eval mode"
 
 
-def test_the_optimiser_steps_as_the_recipe_says(trial):
-    """Two steps of SGD with momentum and weight decay, written out, give the engine's weights."""
+def test_the_optimiser_follows_the_recipe(trial):
+    """Two steps of SGD with momentum and weight decay, written out, give the lane's weights."""
     context = trial.context()
     lane = Lane(trial.plain, context)
     lane.setup()
-    twin = copy.deepcopy(lane.student).train()
-    recipe, speed = lane.run.recipe, {}
+    expected = copy.deepcopy(lane.student).train()
+    recipe, momentum = lane.run.recipe, {}
     lane.begin_epoch(0)
     for batch in list(context.train_split.epoch(0, 0, recipe))[:2]:
         lane.step(batch, None)
-        gradients = torch.autograd.grad(F.cross_entropy(twin(batch.x).logits, batch.y), list(twin.parameters()))
-        for place, (p, g) in enumerate(zip(twin.parameters(), gradients, strict=True)):
-            pull = g + recipe.weight_decay * p.detach()
-            speed[place] = pull if place not in speed else recipe.momentum * speed[place] + pull
-            p.data -= recipe.lr * speed[place]
-    for ours, theirs in zip(lane.student.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        loss = F.cross_entropy(expected(batch.x).logits, batch.y)
+        gradients = torch.autograd.grad(loss, list(expected.parameters()))
+        for i, (p, g) in enumerate(zip(expected.parameters(), gradients, strict=True)):
+            decayed = g + recipe.weight_decay * p.detach()
+            momentum[i] = decayed if i not in momentum else recipe.momentum * momentum[i] + decayed
+            p.data -= recipe.lr * momentum[i]
+    for p, q in zip(lane.student.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 
-def test_what_a_method_adds_is_trained_counted_and_kept(trial, shelf):
+def test_layers_that_a_method_adds_are_trained_counted_and_stored(trial, isolated_registry):
     @registry.register("embeds")
     class Embeds(Plain):
         def __init__(self, student, teacher, *, width: int = 24):
             super().__init__()
             self.width, self.inner = width, student.embedding
             self.side = torch.nn.Linear(student.embedding, 3)
-            self.register_buffer("still", torch.zeros(7))
+            self.register_buffer("constant", torch.zeros(7))
 
         def prepare(self, student, teacher, sweep):
             student.embed = torch.nn.Linear(self.inner, self.width)
@@ -221,15 +218,14 @@ def test_what_a_method_adds_is_trained_counted_and_kept(trial, shelf):
     record = train([run], context)[0]
     assert record.status == "done", record.error
     assert record.run["knobs"] == resolve_knobs("embeds", {}) == {"width": 24}
-    grown = 64 * 24 + 24 + (24 - 64) * 10
-    assert record.size["added"] == grown
+    assert record.size["added"] == 64 * 24 + 24 + (24 - 64) * 10  # the embedding, and a narrower head
     assert (record.size["auxiliary"], record.size["buffers"]) == (64 * 3 + 3, 7)
     assert record.size["student"] == record.size["added"] + train([trial.plain], context)[0].size["student"]
-    kept = load(run, context.store, context.machine, 10, context.eval_split)
-    assert kept.logits.shape == (24, 10)
+    stored = load(run, context.store, context.machine, 10, context.eval_split)
+    assert stored.logits.shape == (24, 10)
 
 
-def test_a_record_holds_what_the_report_needs(trial):
+def test_a_record_has_the_fields_that_the_report_needs(trial):
     record = train([trial.run], trial.context())[0]
     assert record.kind == "run"
     assert record.score.keys() == {"top1", "top5", "nll", "ece", "agreement", "kl", "best_top1", "best_epoch"}
@@ -242,28 +238,28 @@ def test_a_record_holds_what_the_report_needs(trial):
 
 # ---- memory
 @pytest.fixture
-def small(monkeypatch):
-    """A function: the device holds so many lanes; with one more alive, memory runs out at that one's first step."""
+def limit_lanes(monkeypatch):
+    """A function: makes a method of Lane run out of memory while more than `count` lanes exist."""
 
-    def holds(lanes, where="training_step"):
-        alive, real = weakref.WeakSet(), getattr(Lane, where)
+    def limit(count, method="training_step"):
+        alive, original = weakref.WeakSet(), getattr(Lane, method)
 
-        def crowded(lane, *words):
+        def limited(lane, *args):
             alive.add(lane)
-            if len(alive) > lanes:
+            if len(alive) > count:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return real(lane, *words)
+            return original(lane, *args)
 
-        monkeypatch.setattr(Lane, where, crowded)
+        monkeypatch.setattr(Lane, method, limited)
 
-    return holds
+    return limit
 
 
-@pytest.mark.parametrize("where", ["setup", "training_step"])
-def test_lanes_that_do_not_fit_are_halved_until_they_do_and_end_as_if_alone(trial, small, where):
+@pytest.mark.parametrize("method", ["setup", "training_step"])
+def test_a_cohort_that_does_not_fit_is_halved_until_it_does_and_its_lanes_end_as_if_alone(trial, limit_lanes, method):
     alone = weights(trial, [trial.run])
     cohort = runs(trial, "ce", "ce+kd", "hint", "sp", "kd")
-    small(2, where)
+    limit_lanes(2, method)
     context = trial.context()
     records = train(cohort, context)
     assert [record.id for record in records] == [run.id for run in cohort]
@@ -273,26 +269,26 @@ def test_lanes_that_do_not_fit_are_halved_until_they_do_and_end_as_if_alone(tria
     assert context.store.weights(trial.run.id).read_bytes() == alone
 
 
-def test_a_record_of_lanes_that_fit_says_nothing_of_it(trial):
+def test_the_record_of_a_cohort_that_fits_has_no_field_about_memory(trial):
     assert "did_not_fit" not in train([trial.run], trial.context())[0].provenance
 
 
-def test_a_lone_lane_that_does_not_fit_fails_with_its_reason(trial, small):
-    small(0)
+def test_a_single_lane_that_does_not_fit_fails_with_the_reason(trial, limit_lanes):
+    limit_lanes(0)
     records = train(runs(trial, "ce", "kd"), trial.context())
     assert [(record.status, record.error["type"]) for record in records] == [("failed", "OutOfMemoryError")] * 2
 
 
-def test_memory_that_runs_out_late_costs_no_more_than_the_epochs_since_the_checkpoint(trial, small, monkeypatch):
+def test_lanes_that_run_out_of_memory_late_resume_from_their_checkpoints(trial, monkeypatch):
     context = replace(trial.context(), checkpoint_interval=0.0)
     cohort = runs(trial, "ce", "kd")
-    begun, real = [], Lane.begin_epoch
+    begun, original = [], Lane.begin_epoch
 
     def begin_epoch(lane, epoch):
         begun.append((lane.run.method, epoch))
         if epoch == 2 and len(begun) < 7:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(lane, epoch)
+        return original(lane, epoch)
 
     monkeypatch.setattr(Lane, "begin_epoch", begin_epoch)
     records = train(cohort, context)

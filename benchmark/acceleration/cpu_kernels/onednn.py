@@ -10,11 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from benchmark.acceleration.cpu_kernels import winograd
+from benchmark.acceleration.device import has_bf16_kernels
 from benchmark.models.net import ConvNorm
 
 
 class FusedConv(nn.Module):
     """A folded ConvNorm whose ReLU, and whose end of a residual block, cost little beside the convolution."""
+
+    fused = True  # for `FrozenNet.fused` to count
 
     def __init__(self, folded: ConvNorm):
         super().__init__()
@@ -23,7 +27,7 @@ class FusedConv(nn.Module):
         self._packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """As ConvNorm's: (N, C, H, W) -> (N, outward, H / stride, W / stride)."""
+        """As ConvNorm's: (N, C, H, W) -> (N, out_channels, H / stride, W / stride)."""
         return torch.ops.mkldnn._convolution_pointwise(x, *self._packed_for(x), self.act, [], "")
 
     def join(self, x: Tensor, shortcut: Tensor) -> Tensor:
@@ -41,11 +45,22 @@ class FusedConv(nn.Module):
 
 
 def fuse_convolutions(net: nn.Module) -> nn.Module:
-    """The same network, every folded ConvNorm in it replaced; in place."""
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
-        return net
+    """The same network, in place, every folded ConvNorm in it replaced where something faster computes in its type."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, ConvNorm):
-                setattr(module, name, FusedConv(child))
+                setattr(module, name, fastest(child))
     return net
+
+
+def fastest(folded: ConvNorm) -> nn.Module:
+    """What computes a folded ConvNorm fastest on this processor; as it is where there is nothing else."""
+    if winograd.serves(folded.conv):
+        return winograd.FrozenWinogradConv(folded)
+    return FusedConv(folded) if can_fuse(folded.conv.weight.dtype) else folded
+
+
+def can_fuse(dtype: torch.dtype) -> bool:
+    """Whether this torch and this processor have oneDNN's operators for weights of a type."""
+    present = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return present and (dtype != torch.bfloat16 or has_bf16_kernels())

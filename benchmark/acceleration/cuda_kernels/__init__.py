@@ -1,0 +1,1 @@
+"""Fused operators for CUDA: batch normalisation of students in Triton, convolutions of teachers in cuDNN."""
