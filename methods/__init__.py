@@ -1,4 +1,4 @@
-"""The shelf of distillation methods: opening it files every method beside this file.
+"""Distillation methods; importing this package registers every method in this folder.
 
 from methods import Method, register
 """

@@ -1,24 +1,26 @@
 """FitNets: hints, then distillation.  Romero et al., ICLR 2015, arXiv:1412.6550.
 
-First the student up to its guided layer, and a regressor, learn the teacher's hint; then the whole student learns
-from labels and softened classes, the latter weighing less and less.
+First the student's layers up to the guided one, with a regressor on top, learn to predict the teacher's hint layer.
+Then the whole student learns from labels and softened classes; the weight of the latter falls.
 
     stage "hint"     L = mean ½ (r(v_S) - v_T)²                              eq. 3
     stage "distill"  L = CE(y, z_S) + λ H(softmax(z_T / τ), softmax(z_S / τ))   eq. 4, λ from 4 to 1, τ = 3, no τ²
 
-Only the student's lower part and the regressor change in the hint stage.  Its epochs are extra, and are counted as
-such.  The regressor ends like the hint layer: in maxout for the paper's networks of maxout units.
+Only the student's lower layers and the regressor change in the hint stage, whose epochs come in addition to the
+recipe's and are counted separately.  The regressor ends like the hint layer: in maxout for the paper's maxout networks.
 
 Status: adapted
-Departures: the suite's recipe in both stages (the paper: RMSProp, early stopping); the hint is averaged over the
-map, not summed; by default the regressor is convolution, batch norm and ReLU, for networks of ReLU units; hint
-epochs, by default a fifth of the recipe's, are ours, because the paper stops by validation.  λ falls linearly over
-the epochs of the second stage.
+Departures: the suite's recipe in both stages (the paper: RMSProp, early stopping); the hint loss is averaged over
+the map, not summed; by default the regressor is convolution, batch norm and ReLU, for networks of ReLU units; the
+number of hint epochs, by default a fifth of the recipe's, is our choice, because the paper stops by validation.  λ
+falls linearly over the epochs of the second stage.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 
 from methods import blocks
 from methods.contract import Method, Stage
@@ -29,6 +31,8 @@ LAST = 1.0  # λ at the end, §3.1
 
 @register("fitnets")
 class FitNets(Method):
+    derived = ("weight",)
+
     def __init__(
         self,
         student,
@@ -36,14 +40,16 @@ class FitNets(Method):
         *,
         guided: int = 2,
         hint: int = 2,
-        hint_epochs: int | None = None,
-        tau: float = 3.0,  # §3.1
-        lam: float = 4.0,  # §3.1
+        hint_epochs: Annotated[int, Interval(ge=0, le=100_000)] | None = None,
+        tau: Annotated[float, Interval(ge=0.01, le=1000)] = 3.0,  # §3.1
+        lam: Annotated[float, Interval(ge=0, le=1e6)] = 4.0,  # §3.1
         regressor: Literal["conv", "maxout"] = "conv",
     ):
         super().__init__()
+        student.check_map("guided", guided)
+        teacher.check_map("hint", hint)
         self.guided, self.hint, self.hint_epochs, self.tau, self.lam = guided, hint, hint_epochs, tau, lam
-        self.weight = lam
+        self.register_buffer("weight", torch.tensor(float(lam)), persistent=False)  # λ; follows from the clock
         self.regressor = blocks.regressor(student.maps[guided], teacher.maps[hint], regressor)
 
     def stages(self, epochs):
@@ -52,10 +58,10 @@ class FitNets(Method):
 
     def begin_epoch(self, clock):
         gone = clock.epoch / max(clock.epochs - 1, 1)
-        self.weight = self.lam + (LAST - self.lam) * gone
+        self.weight.fill_(self.lam + (LAST - self.lam) * gone)
 
     def hint_loss(self, s, t, batch):
-        """The distance to the hint alone."""
+        """The hint term only."""
         return {"hint": F.mse_loss(self.regressor(s.maps[self.guided]), t.maps[self.hint]) / 2}
 
     def loss(self, s, t, batch):

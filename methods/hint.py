@@ -12,7 +12,10 @@ Departures: none from that benchmark's code; the paper trains in two stages and 
 there.
 """
 
+from typing import Annotated
+
 import torch.nn.functional as F
+from annotated_types import Interval
 
 from methods.blocks import regressor
 from methods.contract import Method
@@ -21,8 +24,18 @@ from methods.registry import register
 
 @register("hint")
 class Hint(Method):
-    def __init__(self, student, teacher, *, guided: int = 2, hint: int = 2, beta: float = 100.0):
+    def __init__(
+        self,
+        student,
+        teacher,
+        *,
+        guided: int = 2,
+        hint: int = 2,
+        beta: Annotated[float, Interval(ge=0, le=1e6)] = 100.0,
+    ):
         super().__init__()
+        student.check_map("guided", guided)
+        teacher.check_map("hint", hint)
         self.guided, self.hint, self.beta = guided, hint, beta
         self.regressor = regressor(student.maps[guided], teacher.maps[hint])
 

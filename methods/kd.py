@@ -10,7 +10,10 @@ Status: exact
 Departures: none.
 """
 
+from typing import Annotated
+
 import torch.nn.functional as F
+from annotated_types import Interval
 
 from methods.blocks import soft_kl
 from methods.contract import Method
@@ -19,7 +22,14 @@ from methods.registry import register
 
 @register("kd")
 class KD(Method):
-    def __init__(self, student=None, teacher=None, *, temperature: float = 4.0, alpha: float = 0.9):
+    def __init__(
+        self,
+        student=None,
+        teacher=None,
+        *,
+        temperature: Annotated[float, Interval(ge=0.01, le=1000)] = 4.0,
+        alpha: Annotated[float, Interval(ge=0, le=1)] = 0.9,
+    ):
         super().__init__()
         self.temperature, self.alpha = temperature, alpha
 

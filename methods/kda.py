@@ -17,13 +17,16 @@ values).  at="classifier" takes logits for features, landmarks="random" is the p
 hyper-parameters be read, these are the same.  A class that an epoch did not show keeps its last centre.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 
-from methods.contract import Method
+from methods.contract import BadKnob, Method
 from methods.registry import register
+
+WARM = 5  # epochs before the term starts; in a shorter recipe, such as that of a first try, it never does
 
 
 @register("kda")
@@ -33,15 +36,15 @@ class KDA(Method):
         student,
         teacher,
         *,
-        alpha: float = 0.04,
-        warm: int = 5,
+        alpha: Annotated[float, Interval(ge=0, le=1e6)] = 0.04,
+        warm: Annotated[int, Interval(ge=0, le=100_000)] = WARM,
         landmarks: Literal["centres", "random"] = "centres",
-        m: int | None = None,  # random landmarks; by default as many as classes
+        m: Annotated[int, Interval(ge=1, le=1_000_000)] | None = None,  # random landmarks; else as many as classes
         at: Literal["embedding", "classifier"] = "embedding",
     ):
         super().__init__()
-        if m is not None and (landmarks == "centres" or m < 1):
-            raise ValueError(f"m = {m}: give a positive number of random landmarks; centres are as many as classes")
+        if m is not None and landmarks == "centres":
+            raise BadKnob("m", m, "centres are as many as classes; a number goes with landmarks=random")
         self.alpha, self.warm, self.landmarks, self.at, self.on = alpha, warm, landmarks, at, True
         count = m or student.logits  # M
         for name, shape in (("s", student), ("t", teacher)):
@@ -52,6 +55,11 @@ class KDA(Method):
         if landmarks == "random":
             self.register_buffer("image", torch.full((count + 1,), -1))  # (M + 1,)  the last is a bin
             self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def stages(self, epochs):
+        if self.warm >= epochs and self.warm != WARM:
+            raise BadKnob("warm", self.warm, f"the term never starts in {epochs} epochs; give 0 to {epochs - 1}")
+        return super().stages(epochs)
 
     def begin_epoch(self, clock):
         self.on = clock.epoch >= self.warm

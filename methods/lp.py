@@ -5,7 +5,8 @@ Images that are neighbours in the teacher's features should be neighbours in the
     L = CE(y, z_S) + γ / (2 N k) Σ_i Σ_{j ∈ N_k(i)} a_ij ‖ f_S,i - f_S,j ‖²,  a_ij = exp(-‖ f_T,i - f_T,j ‖² / σ²)
     with σ = "auto", ‖ f_S,i - f_S,j ‖² / σ² in place of ‖ f_S,i - f_S,j ‖²
 
-N_k(i): the k nearest neighbours of image i in the batch, by the teacher's features, itself left out.
+N_k(i): the k nearest neighbours of image i in the batch, by the teacher's features, itself left out; all others in a
+batch that has fewer.
 
 N images in a batch · D width · k neighbours
 
@@ -21,10 +22,11 @@ calibration error of 46 %, and γ = 0.15, the best there, took the student of `m
 to 43.1 %.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 
 from methods.contract import Method
 from methods.registry import register
@@ -37,12 +39,15 @@ class LP(Method):
         student=None,
         teacher=None,
         *,
-        k: int = 5,
-        gamma: float = 1.5,
-        sigma: float | Literal["auto"] = "auto",
+        k: Annotated[int, Interval(ge=1, le=1000)] = 5,
+        gamma: Annotated[float, Interval(ge=0, le=1e6)] = 1.5,
+        sigma: Annotated[float, Interval(ge=0.001, le=1e6)] | Literal["auto"] = "auto",
         at: int | Literal["embedding"] = "embedding",
     ):
         super().__init__()
+        if at != "embedding":
+            for network in filter(None, (student, teacher)):
+                network.check_map("at", at)
         self.k, self.gamma, self.sigma, self.at = k, gamma, sigma, at
 
     def loss(self, s, t, batch):

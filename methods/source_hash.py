@@ -1,7 +1,7 @@
-"""Hash of a method's code: of its syntax tree without docstrings, comments and layout.  Imports nothing but Python.
+"""Hash of a method's code: of its syntax tree without docstrings, comments and layout.  Uses the standard library only.
 
-A record keeps this hash, so that the report can tell which results were made by older code.  A corrected word in a
-docstring does not change it.
+A record holds this hash, so that the report can tell which results were made by older code.  A change of a docstring
+does not change the hash.
 """
 
 import ast

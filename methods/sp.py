@@ -12,7 +12,10 @@ Status: exact
 Departures: none from the code that its author verified; the paper's own text could not be read.
 """
 
+from typing import Annotated
+
 import torch.nn.functional as F
+from annotated_types import Interval
 
 from methods.contract import Method
 from methods.registry import register
@@ -20,8 +23,12 @@ from methods.registry import register
 
 @register("sp")
 class SP(Method):
-    def __init__(self, student=None, teacher=None, *, gamma: float = 3000.0, at: int = -1):
+    def __init__(
+        self, student=None, teacher=None, *, gamma: Annotated[float, Interval(ge=0, le=1e6)] = 3000.0, at: int = -1
+    ):
         super().__init__()
+        for network in filter(None, (student, teacher)):
+            network.check_map("at", at)
         self.gamma, self.at = gamma, at
 
     def loss(self, s, t, batch):

@@ -1,4 +1,4 @@
-"""Results as files that nobody edits, and weights as files that anybody reads."""
+"""The store: records, weights and teachers as files."""
 
 import json
 import math
@@ -34,10 +34,12 @@ def files(store):
 
 
 # ---- records
-def test_a_hash_of_a_method_files_bytes_is_read_as_that_of_its_code(store):
-    old, now = next(iter(module.early_hashes().items()))
-    store.add(a_record(made={"source": old}))
-    assert [record.provenance["source"] for record in store.records()] == [now]
+def test_a_record_of_earlier_code_is_read_with_the_hash_of_the_latest_equivalent_code(store, monkeypatch):
+    chain = {"a" * 12: "b" * 12, "b" * 12: "c" * 12}
+    monkeypatch.setattr(module, "equivalent_hashes", lambda: chain)
+    for source in (*chain, "d" * 12):
+        store.add(a_record(made={"source": source}))
+    assert [record.provenance["source"] for record in store.records()] == ["c" * 12, "c" * 12, "d" * 12]
 
 
 def test_a_record_is_read_as_it_was_written(store):
@@ -48,7 +50,7 @@ def test_a_record_is_read_as_it_was_written(store):
     assert store.complaints == []
 
 
-def test_a_second_attempt_stands_beside_the_first(store):
+def test_a_second_attempt_does_not_change_the_first(store):
     first = store.add(a_record("failed"))
     before = (store.root / "records" / f"{ID}-1.json").read_bytes()
     second = store.add(a_record("done"))
@@ -57,7 +59,7 @@ def test_a_second_attempt_stands_beside_the_first(store):
     assert (store.root / "records" / f"{ID}-1.json").read_bytes() == before
 
 
-def test_a_cost_stands_beside_a_run_of_the_same_id_and_does_not_answer_for_it(store):
+def test_a_cost_record_does_not_replace_a_run_record_of_the_same_id(store):
     store.add(a_record("failed"))
     store.add(a_record(kind="cost"))
     assert files(store) == [f"{ID}-1-cost.json", f"{ID}-1.json"]
@@ -65,7 +67,7 @@ def test_a_cost_stands_beside_a_run_of_the_same_id_and_does_not_answer_for_it(st
     assert store.latest()[ID].status == "failed"
 
 
-def test_many_writers_at_once_lose_nothing(store):
+def test_no_record_of_several_concurrent_writers_is_lost(store):
     start = threading.Barrier(8)
 
     def write(number):
@@ -85,7 +87,7 @@ def test_many_writers_at_once_lose_nothing(store):
 
 
 @pytest.mark.parametrize(
-    ("statuses", "counts"),
+    ("statuses", "attempt"),
     [
         (["failed", "done"], 2),
         (["done", "failed"], 1),
@@ -95,10 +97,10 @@ def test_many_writers_at_once_lose_nothing(store):
     ],
     ids=str,
 )
-def test_the_newest_record_that_is_done_counts_else_the_newest(store, statuses, counts):
+def test_the_newest_record_that_is_done_counts_else_the_newest(store, statuses, attempt):
     for status in statuses:
         store.add(a_record(status))
-    assert store.latest()[ID].attempt == counts
+    assert store.latest()[ID].attempt == attempt
 
 
 DAMAGED = {
@@ -115,7 +117,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_what_is_no_record_is_named_skipped_and_left_alone(store, kind):
+def test_a_file_that_is_not_a_record_is_named_skipped_and_left_unchanged(store, kind):
     good = store.add(a_record(id=OTHER))
     path = store.root / "records" / f"{ID}-1.json"
     path.write_bytes(DAMAGED[kind])
@@ -133,7 +135,7 @@ def test_a_damaged_file_is_not_overwritten_by_the_next_attempt(store):
     assert path.read_text() == "half"
 
 
-def test_complaints_are_of_the_last_reading_only(store):
+def test_complaints_are_those_of_the_last_call_only(store):
     store.add(a_record())
     path = store.root / "records" / "x.json"
     path.write_text("half")
@@ -143,30 +145,32 @@ def test_complaints_are_of_the_last_reading_only(store):
     assert store.complaints == []
 
 
-def test_a_newer_schema_is_told_with_both_numbers(store):
+def test_the_complaint_about_a_newer_schema_has_both_numbers(store):
     (store.root / "records").mkdir(parents=True)
     (store.root / "records" / "x.json").write_bytes(DAMAGED["schema"])
     list(store.records())
     assert "schema 2, this program reads 1" in store.complaints[0]
 
 
-def test_what_is_not_finite_becomes_null_and_is_returned_as_written(store):
-    odd = a_record("diverged", score={"nll": math.inf}, curve={"loss": {"kd": [1.0, math.nan]}, "pair": (1, -math.inf)})
-    written = store.add(odd)
+def test_numbers_that_are_not_finite_become_null_and_are_returned_as_written(store):
+    record = a_record(
+        "diverged", score={"nll": math.inf}, curve={"loss": {"kd": [1.0, math.nan]}, "pair": (1, -math.inf)}
+    )
+    written = store.add(record)
     value = json.loads((store.root / "records" / f"{ID}-1.json").read_text(), parse_constant=pytest.fail)
     assert value["score"] == {"nll": None}
     assert value["curve"] == {"loss": {"kd": [1.0, None]}, "pair": [1, None]}
     assert written == next(store.records())
 
 
-def test_equal_records_have_equal_bytes_whatever_the_order_of_their_words():
+def test_equal_records_have_equal_bytes_whatever_the_order_of_their_keys():
     one = a_record(run={"a": 1, "b": {"c": 2, "d": 3}})
     two = a_record(run={"b": {"d": 3, "c": 2}, "a": 1})
     assert dump(one).encode() == dump(two).encode()
     assert Record.model_validate(json.loads(dump(one))) == one
 
 
-def test_a_store_that_is_not_there_is_empty_and_stays_away(tmp_path):
+def test_reading_a_store_that_does_not_exist_gives_nothing_and_creates_nothing(tmp_path):
     store = Store(tmp_path / "nowhere")
     assert list(store.records()) == []
     assert store.latest() == {}
@@ -174,14 +178,14 @@ def test_a_store_that_is_not_there_is_empty_and_stays_away(tmp_path):
     assert not store.root.exists()
 
 
-# ---- one step
-def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+# ---- atomic writes
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = write_atomic(tmp_path / "x.json", b"old")
 
-    def cut(_):
+    def fail(_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", cut)
+    monkeypatch.setattr(writing.os, "fsync", fail)
     for fresh in (False, True):
         with pytest.raises(OSError, match="no space"):
             write_atomic(path, b"new", fresh)
@@ -189,7 +193,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_and_nothing_else(tmp_path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_fresh_file_must_not_be_there(tmp_path):
+def test_a_fresh_file_must_not_exist(tmp_path):
     path = write_atomic(tmp_path / "x.json", b"old", fresh=True)
     with pytest.raises(FileExistsError):
         write_atomic(path, b"new", fresh=True)
@@ -199,7 +203,7 @@ def test_a_fresh_file_must_not_be_there(tmp_path):
 
 
 # ---- teachers
-def test_a_teacher_moves_with_its_record_to_where_students_look_first(store):
+def test_keep_teacher_moves_the_weights_to_the_teachers_folder(store):
     record = store.add(a_record())
     old = store.keep_weights(ID, b"w")
     kept = store.keep_teacher(record)
@@ -209,7 +213,7 @@ def test_a_teacher_moves_with_its_record_to_where_students_look_first(store):
     assert store.keep_teacher(record) == kept
 
 
-def test_a_teachers_copy_answers_where_the_records_are_gone_and_counts_once_where_not(store):
+def test_the_copy_of_a_teachers_record_is_read_if_the_record_is_missing_and_counts_once_otherwise(store):
     record = store.add(a_record())
     store.keep_weights(ID, b"w")
     store.keep_teacher(record)
@@ -218,7 +222,7 @@ def test_a_teachers_copy_answers_where_the_records_are_gone_and_counts_once_wher
     assert store.latest() == {ID: record}
 
 
-def test_a_large_teacher_stays_out_of_gits_sight(store, monkeypatch):
+def test_a_large_teacher_stays_in_the_folder_that_git_ignores(store, monkeypatch):
     monkeypatch.setattr(module, "MAX_COMMITTED_BYTES", 3)
     record = store.add(a_record())
     path = store.keep_weights(ID, b"1234")
@@ -227,15 +231,15 @@ def test_a_large_teacher_stays_out_of_gits_sight(store, monkeypatch):
     assert store.keep_teacher(store.add(a_record(id=OTHER))) is None
 
 
-def test_two_processes_may_keep_the_same_teacher_at_once(store, monkeypatch):
-    """The other one comes first, just as this one has begun to write."""
+def test_two_processes_may_keep_the_same_teacher_at_the_same_time(store, monkeypatch):
+    """The other process finishes after this one has started to write."""
     record = store.add(a_record())
     store.keep_weights(ID, b"w")
 
-    def write_second(*words, **more):
+    def write_second(*args, **kwargs):
         monkeypatch.setattr(module, "write_atomic", write_atomic)
         Store(store.root).keep_teacher(record)
-        return write_atomic(*words, **more)
+        return write_atomic(*args, **kwargs)
 
     monkeypatch.setattr(module, "write_atomic", write_second)
     assert store.keep_teacher(record) == store.weights(ID)
@@ -245,7 +249,7 @@ def test_two_processes_may_keep_the_same_teacher_at_once(store, monkeypatch):
 # ---- weights
 @pytest.fixture
 def net():
-    """A small network whose normalisations have seen something."""
+    """A small network whose batch norms have other running statistics than the initial ones."""
     with scope("test", 0):
         net = build("resnet8", 10)
         for value in net.buffers():
@@ -254,13 +258,14 @@ def net():
     return net
 
 
-def kept(net, path):
+def write_and_load(net, path):
+    """The network after its weights were written to a file and read back."""
     path.write_bytes(weights.to_bytes(net))
     return weights.load_network(path, "resnet8", 10)
 
 
-def test_weights_come_back_in_float32_rounded_to_half_precision(net, tmp_path):
-    found = kept(net, tmp_path / "w").state_dict()
+def test_loaded_weights_are_float32_rounded_to_half_precision(net, tmp_path):
+    found = write_and_load(net, tmp_path / "w").state_dict()
     assert list(found) == list(net.state_dict())
     for name, value in net.state_dict().items():
         expected = value.half().float() if value.is_floating_point() else value
@@ -268,37 +273,37 @@ def test_weights_come_back_in_float32_rounded_to_half_precision(net, tmp_path):
         assert found[name].dtype == value.dtype
 
 
-def test_a_tensor_that_half_precision_cannot_hold_stays_exact_and_only_that_one(net, tmp_path):
+def test_only_a_tensor_that_exceeds_half_precision_is_stored_in_float32(net, tmp_path):
     net.stem.norm.running_var[0] = 70_000.25
-    found = kept(net, tmp_path / "w")
+    found = write_and_load(net, tmp_path / "w")
     assert found.stem.norm.running_var.equal(net.stem.norm.running_var)
     assert found.stem.norm.running_mean.equal(net.stem.norm.running_mean.half().float())
 
 
-def test_a_kept_network_is_ready_to_be_judged(net, tmp_path):
-    assert not kept(net.train(), tmp_path / "w").training
+def test_a_loaded_network_is_in_eval_mode(net, tmp_path):
+    assert not write_and_load(net.train(), tmp_path / "w").training
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_that_a_method_left_comes_back(net, tmp_path, bias):
+def test_an_embedding_layer_that_a_method_added_is_loaded(net, tmp_path, bias):
     net.embed, net.head = nn.Linear(64, 24, bias=bias), nn.Linear(24, 10)
-    found = kept(net, tmp_path / "w")
+    found = write_and_load(net, tmp_path / "w")
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert found(x).embedding.shape == (2, 24)
     torch.testing.assert_close(found(x).logits, net.eval()(x).logits, rtol=0.01, atol=0.01)
 
 
-def test_equal_networks_have_equal_bytes_wherever_their_channels_lie(net):
+def test_equal_networks_have_equal_bytes_in_any_memory_format(net):
     before = weights.to_bytes(net)
     assert weights.to_bytes(net.to(memory_format=torch.channels_last)) == before
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "text", "gone"])
-def test_a_damaged_file_of_weights_is_named(net, tmp_path, damage):
+def test_a_damaged_or_missing_file_of_weights_is_refused_by_name(net, tmp_path, damage):
     path, data = tmp_path / "w", weights.to_bytes(net)
     if damage != "gone":
         path.write_bytes({"cut": data[: len(data) // 2], "emptied": b"", "text": b"not weights" * 9}[damage])
-    with pytest.raises(BadInput, match="resnet8 of 10 classes") as caught:
+    with pytest.raises(BadInput, match="resnet8 with 10 classes") as caught:
         weights.load_network(path, "resnet8", 10)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -308,11 +313,11 @@ def test_a_damaged_file_of_weights_is_named(net, tmp_path, damage):
 def test_weights_of_another_network_are_refused(net, tmp_path, network, classes):
     path = tmp_path / "w"
     path.write_bytes(weights.to_bytes(net))
-    with pytest.raises(BadInput, match=f"does not hold a {network} of {classes} classes"):
+    with pytest.raises(BadInput, match=f"does not hold the weights of {network} with {classes} classes"):
         weights.load_network(path, network, classes)
 
 
-def test_a_plan_is_kept_while_a_sweep_is_under_way(tmp_path):
+def test_the_plan_of_a_sweep_can_be_read_until_it_is_cleared(tmp_path):
     store = Store(tmp_path)
     assert store.planned() == []
     store.keep_plan([{"dataset": "digits"}])

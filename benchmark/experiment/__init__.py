@@ -1,1 +1,1 @@
-"""What is to be run, as frozen values: runs, recipes, suites and where each value comes from."""
+"""Runs, recipes and suites as frozen values, and the origin of each value."""

@@ -1,29 +1,30 @@
-"""What is to be run: a suite and the user's choices in, runs out.  Nothing happens here but resolving.
+"""Resolve a suite and the user's choices into runs whose knobs all have a value.
 
-Choices (what the user changed) · load_suite (a suite's runs, every knob resolved)
+Choices: the user's changes to a suite · load_suite: the runs of a suite
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from benchmark.errors import BadInput
-from benchmark.experiment.run import Precision, Recipe, Run
+from benchmark.experiment.error_text import shown
+from benchmark.experiment.knobs import resolve_knobs
+from benchmark.experiment.run import MAX_EPOCHS, Precision, Recipe, Run
 from benchmark.experiment.suite import Pair, Settings, Suite, first_error, parse_seeds, read_suite, split_list
+from benchmark.experiment.yaml_input import parse_yaml
 from methods import registry
 
 PLAIN_METHOD = "ce"  # the method of teachers and of the students that others are compared with
+MAX_RUNS = 20_000  # of a suite
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a user asks of a suite in other words than its file; None or empty leaves the suite's own."""
+    """A user's changes to a suite; None, or an empty tuple, keeps the suite's value."""
 
     methods: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
@@ -32,13 +33,13 @@ class Choices:
     dataset: str | None = None
     precision: Precision | None = None
     knobs: tuple[str, ...] = ()  # "method.knob=value"
-    teachers: Mapping[str, Run] = field(default_factory=dict)  # network -> the run to learn from, in place of our own
+    teachers: Mapping[str, Run] = field(default_factory=dict)  # network -> its run, instead of training it
 
 
 def load_suite(name: str, choices: Choices | None = None) -> list[Run]:
-    """A suite as runs, teachers inside their students; seed 0 of every cell before seed 1 of any.
+    """The runs of a suite, ordered by seed; a teacher's run is a field of its students' runs.
 
-    name: of a suite, or the path of a .yaml file.  Raises BadInput for any name, knob or value that is not there.
+    name: of a suite, or the path of a .yaml file.  Raises BadInput for an unknown name or knob or an invalid value.
     """
     choices = choices or Choices()
     try:
@@ -52,7 +53,7 @@ def load_suite(name: str, choices: Choices | None = None) -> list[Run]:
 
 
 def load_checked(name: str) -> Suite:
-    """A suite whose methods and knobs are there.  Raises BadInput naming the suite and the key."""
+    """Read a suite and check its methods and knobs.  Raises BadInput naming the suite and the key."""
     suite, key = read_suite(name), "methods"
     try:
         for method in () if suite.methods == "all" else suite.methods:
@@ -67,7 +68,7 @@ def load_checked(name: str) -> Suite:
 
 
 def check_teachers(teachers: Mapping[str, Run], suite: Suite) -> None:
-    """Raises ValueError for a teacher that no pair learns from, or that knows another data set."""
+    """Raises ValueError for a teacher that no pair uses or that was trained on another data set."""
     for network, run in teachers.items():
         if network not in {pair.teacher for pair in suite.pairs}:
             raise ValueError(f"--teacher {network}={run.id}: no pair of this run learns from a {network}")
@@ -78,54 +79,80 @@ def check_teachers(teachers: Mapping[str, Run], suite: Suite) -> None:
 
 
 def apply_choices(suite: Suite, choices: Choices) -> Suite:
-    """The suite as the user wants it."""
-    new: dict[str, Any] = {}
+    """The suite with the user's choices applied.  Raises BadInput naming the option."""
+    changes: dict[str, Any] = {}
     if choices.methods:
-        new["methods"] = choices.methods
+        changes["methods"] = named("--methods", lambda: tuple(name for name in choices.methods if registry.get(name)))
     if choices.pairs:
-        new["pairs"] = tuple(Pair.model_validate(pair) for pair in choices.pairs)
-    if choices.seeds:
-        new["seeds"] = parse_seeds(choices.seeds)
-    if choices.dataset:
-        new["dataset"] = split_list(choices.dataset)
+        changes["pairs"] = named("--pairs", lambda: tuple(Pair.model_validate(pair) for pair in choices.pairs))
+    if choices.seeds is not None:
+        changes["seeds"] = named("--seeds", lambda: parse_seeds(choices.seeds))
+    if choices.dataset is not None:
+        changes["dataset"] = split_list(choices.dataset, "--dataset")
     if choices.knobs:
-        new["knobs"] = apply_knobs(suite.knobs, choices.knobs, new.get("methods", suite.methods))
+        changes["knobs"] = apply_knobs(suite.knobs, choices.knobs, changes.get("methods", suite.methods))
     recipes = {"recipe": suite.recipe, "teacher": suite.teacher}
-    if choices.epochs:
-        ratio = choices.epochs / suite.recipe.epochs
-        recipes = {word: r.with_epochs(max(1, round(r.epochs * ratio))) for word, r in recipes.items()}
-    if choices.precision:
-        if choices.precision not in get_args(Precision):
-            raise ValueError(f"--precision is {', '.join(get_args(Precision))}, not {choices.precision!r}")
-        recipes = {word: r.model_copy(update={"precision": choices.precision}) for word, r in recipes.items()}
-    return suite.model_copy(update=new | recipes)
+    if choices.epochs is not None:
+        recipes = named("--epochs", lambda: stretch(recipes, choices.epochs))
+    if choices.precision is not None:
+        check_precision(choices.precision)
+        recipes = {key: each.model_copy(update={"precision": choices.precision}) for key, each in recipes.items()}
+    return suite.model_copy(update=changes | recipes)
 
 
-def apply_knobs(knobs: dict[str, Settings], wishes: tuple[str, ...], methods) -> dict[str, Settings]:
-    """Knobs with each "method.knob=value" laid over every context of its method."""
+def named(option: str, parse: Callable[[], Any]) -> Any:
+    """What `parse` returns.  Raises BadInput that names the option where `parse` raises ValueError."""
+    try:
+        return parse()
+    except ValueError as fault:
+        raise BadInput(f"{option}: {first_error(fault)}") from fault
+
+
+def stretch(recipes: Mapping[str, Recipe], epochs: int) -> dict[str, Recipe]:
+    """The recipes of students ("recipe") and teachers, the students' with `epochs`, the others' in proportion."""
+    if not 1 <= epochs <= MAX_EPOCHS:
+        raise ValueError(f"must be from 1 to {MAX_EPOCHS:,}, not {shown(epochs)}")
+    ratio = epochs / recipes["recipe"].epochs
+    return {key: each.with_epochs(max(1, round(each.epochs * ratio))) for key, each in recipes.items()}
+
+
+def check_precision(name: str) -> None:
+    """Raises BadInput for an unknown precision."""
+    if name not in get_args(Precision):
+        raise BadInput(f"--precision is {', '.join(get_args(Precision))}, not {shown(name)}")
+
+
+def apply_knobs(knobs: dict[str, Settings], assignments: tuple[str, ...], methods) -> dict[str, Settings]:
+    """The suite's knobs with each "method.knob=value" applied to every setting of its method.  Raises BadInput."""
     knobs = dict(knobs)
-    for wish in wishes:
-        path, equals, value = wish.partition("=")
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
         method, dot, knob = path.partition(".")
         if not (equals and dot and knob):
-            raise ValueError(f"--set takes METHOD.KNOB=VALUE, as in kd.alpha=0.5, not {wish!r}")
+            raise BadInput(f"--set takes METHOD.KNOB=VALUE, as in kd.alpha=0.5, not {shown(assignment)}")
         own = registry.names() if methods == "all" else methods
-        if registry.get(method) and method not in own:
-            raise ValueError(f"--set {wish}: {method!r} is not among the methods of this run, {', '.join(own)}")
-        try:
-            knobs[method] = tuple(known | {knob: yaml.safe_load(value)} for known in knobs.get(method, ({},)))
-        except yaml.YAMLError:
-            raise ValueError(f"--set {wish}: {value!r} is no value") from None
+        option = f"--set {assignment:.100}"
+        change = {knob: named(option, lambda text=value: parse_yaml(text))}
+        named(option, lambda name=method, values=change: resolve_knobs(name, values))
+        if method not in own:
+            raise BadInput(f"{option}: {method!r} is not among the methods of this run, {', '.join(own)}")
+        knobs[method] = tuple(known | change for known in knobs.get(method, ({},)))
     return knobs
 
 
 def suite_runs(suite: Suite, teachers: Mapping[str, Run]) -> list[Run]:
-    """Every run of a suite, without repetition: what needs no teacher is shared between the pairs."""
+    """Every run of a suite, without duplicates: a method without teacher has one run per student, not per pair.
+
+    Raises BadInput if there are more than MAX_RUNS.
+    """
     rows = [
         (method, resolve_knobs(method, values))
         for method in (registry.names() if suite.methods == "all" else suite.methods)
         for values in suite.knobs.get(method, ({},))
     ]
+    count = len(rows) * len(suite.seeds) * len(suite.dataset) * len(suite.pairs)
+    if count > MAX_RUNS:
+        raise BadInput(f"{count:,} runs are more than {MAX_RUNS:,}: choose fewer seeds, pairs or methods")
     runs: dict[str, Run] = {}
     for seed, dataset, pair in itertools.product(suite.seeds, suite.dataset, suite.pairs):
         own = teachers.get(pair.teacher) or teacher_run(suite, dataset, pair)
@@ -137,33 +164,13 @@ def suite_runs(suite: Suite, teachers: Mapping[str, Run]) -> list[Run]:
 
 
 def teacher_run(suite: Suite, dataset: str, pair: Pair) -> Run:
-    """The run that makes a pair's teacher: a plain one."""
+    """The run that trains a pair's teacher, with the plain method."""
     plain = {"method": PLAIN_METHOD, "knobs": resolve_knobs(PLAIN_METHOD, {}), "seed": suite.teacher_seed}
     return make_run(suite, dataset, pair.teacher, suite.teacher, **plain)
 
 
 def make_run(suite: Suite, dataset: str, network: str, recipe: Recipe | None = None, **rest: Any) -> Run:
-    """A run of a network under the suite's recipe, at the network's own rate where it has one."""
+    """A run of a network with `recipe` or the suite's, at the network's own learning rate if the suite sets one."""
     recipe = recipe or suite.recipe
     recipe = recipe.model_copy(update={"lr": suite.lr.get(network, recipe.lr)})
     return Run(dataset=dataset, student=network, recipe=recipe, judge=suite.judge, **rest)
-
-
-def resolve_knobs(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Every knob of a method: the given values, checked against their types, over the defaults.  Raises BadInput."""
-    known = registry.knobs(method)
-    for knob in values:
-        if knob not in known:
-            raise BadInput(f"unknown knob {knob!r} of method {method!r}{registry.meant(knob, list(known))}")
-    resolved = {}
-    for knob, spec in known.items():
-        adapter = TypeAdapter(spec.kind, config=ConfigDict(allow_inf_nan=False))
-        given = values.get(knob, spec.default)
-        if isinstance(given, bool) and spec.kind in (int, float):
-            raise BadInput(f"knob {knob!r} of method {method!r}: a number is asked for, not {given}")
-        try:
-            value = adapter.validate_python(given)
-        except ValidationError as fault:
-            raise BadInput(f"knob {knob!r} of method {method!r}: {first_error(fault)}") from fault
-        resolved[knob] = adapter.dump_python(value, mode="json")
-    return resolved

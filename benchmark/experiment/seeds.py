@@ -1,7 +1,7 @@
-"""Randomness by name: the same words give the same draws, whoever else has drawn before.
+"""Named random generators: the same name gives the same draws, whatever was drawn before.
 
-generator("epoch", seed, epoch)              a stream of its own
-with scope("init", seed, "resnet20"): ...    for code that draws from torch's global stream
+generator("epoch", seed, epoch)              an independent generator
+with scope("init", seed, "resnet20"): ...    for code that draws from torch's global generators
 """
 
 import hashlib
@@ -11,22 +11,22 @@ from contextlib import contextmanager
 
 import torch
 
-Word = str | int
+NamePart = str | int
 
 
-def seed_of(*name: Word) -> int:
-    """63 bits that depend on every word and on their order."""
+def seed_of(*name: NamePart) -> int:
+    """A 63-bit seed that depends on every part of the name and on their order."""
     return int.from_bytes(hashlib.sha256(json.dumps(name).encode()).digest()[:8], "big") >> 1
 
 
-def generator(*name: Word) -> torch.Generator:
-    """A generator on the CPU named by `words`: the draws of a CPU test are those of a GPU run."""
+def generator(*name: NamePart) -> torch.Generator:
+    """A generator seeded by `name`.  It draws on the CPU, so that tests on a CPU and runs on a GPU draw the same."""
     return torch.Generator().manual_seed(seed_of(*name))
 
 
 @contextmanager
-def scope(*name: Word) -> Iterator[None]:
-    """Inside, torch's global streams start at `words`; outside, it is as if nothing had been drawn."""
+def scope(*name: NamePart) -> Iterator[None]:
+    """Context in which torch's global generators are seeded by `name`; their states are restored at its end."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed_of(*name))

@@ -1,4 +1,4 @@
-"""Every resolved value says where it comes from."""
+"""Every resolved value has its origin: default, recipe, suite or option."""
 
 import pytest
 import yaml
@@ -8,26 +8,26 @@ from benchmark.experiment.resolve import Choices, load_suite
 
 
 @pytest.fixture
-def told(tmp_path):
+def origins_of(tmp_path):
     """A function: the suite's changes, the user's choices -> (origins of the student, origins of its teacher)."""
 
-    def options(changes, **choices):
+    def resolve(changes, **given):
         base = {"title": "t", "dataset": "digits", "pairs": ["resnet20-resnet8"], "methods": ["kd"]}
         path = tmp_path / "suite.yaml"
         path.write_text(yaml.safe_dump(base | {"recipe": "crd240"} | changes))
-        made = Choices(**choices)
-        (run,) = load_suite(str(path), made)
-        found = origins([run], str(path), made)
+        choices = Choices(**given)
+        (run,) = load_suite(str(path), choices)
+        found = origins([run], str(path), choices)
         return tuple(
             {key: value.replace(str(path), "NAME") for key, value in found[id].items()}
             for id in (run.id, run.teacher.id)
         )
 
-    return options
+    return resolve
 
 
-def test_a_value_of_the_suite_of_its_recipe_and_of_nobody_are_told_apart(told):
-    student, teacher = told({"recipe": {"base": "crd240", "flip": False}, "knobs": {"kd": {"alpha": 0.5}}})
+def test_values_of_the_suite_of_its_recipe_and_defaults_have_different_origins(origins_of):
+    student, teacher = origins_of({"recipe": {"base": "crd240", "flip": False}, "knobs": {"kd": {"alpha": 0.5}}})
     assert student["dataset"] == student["recipe.flip"] == student["knobs.alpha"] == "suite NAME"
     assert student["knobs.temperature"] == "default of kd"
     assert student["recipe.lr"] == student["recipe.schedule"] == "recipe crd240"
@@ -35,14 +35,14 @@ def test_a_value_of_the_suite_of_its_recipe_and_of_nobody_are_told_apart(told):
     assert teacher["recipe.flip"] == "suite NAME"
 
 
-def test_a_changed_length_stretches_the_schedule_and_both_say_so(told):
-    student, teacher = told({"recipe": {"base": "crd240", "epochs": 12}, "teacher": {"epochs": 24}})
+def test_changed_epochs_stretch_the_schedule_and_both_name_the_suite(origins_of):
+    student, teacher = origins_of({"recipe": {"base": "crd240", "epochs": 12}, "teacher": {"epochs": 24}})
     assert student["recipe.epochs"] == teacher["recipe.epochs"] == "suite NAME"
-    assert student["recipe.schedule"] == teacher["recipe.schedule"] == "suite NAME, with_epochs to its epochs"
+    assert student["recipe.schedule"] == teacher["recipe.schedule"] == "suite NAME, stretched to its epochs"
 
 
-def test_what_the_user_typed_is_named_by_its_option(told):
-    student, teacher = told(
+def test_the_origin_of_a_users_choice_is_its_option(origins_of):
+    student, teacher = origins_of(
         {}, epochs=3, precision="fp32", seeds="1", dataset="cifar10", knobs=("kd.alpha=0.1",), methods=("kd",)
     )
     assert student["recipe.epochs"] == student["recipe.schedule"] == teacher["recipe.epochs"] == "--epochs"
@@ -50,8 +50,8 @@ def test_what_the_user_typed_is_named_by_its_option(told):
     assert (student["knobs.alpha"], student["method"], teacher["method"]) == ("--set", "--methods", "every teacher's")
 
 
-def test_a_networks_own_rate_is_said_to_be_its_own(told):
-    student, teacher = told({"lr": {"resnet8": 0.01}})
+def test_the_origin_of_a_networks_own_learning_rate_names_the_network(origins_of):
+    student, teacher = origins_of({"lr": {"resnet8": 0.01}})
     assert student["recipe.lr"] == "suite NAME, for resnet8"
     assert teacher["recipe.lr"] == "recipe crd240"
 

@@ -1,4 +1,4 @@
-"""From a suite's file and the user's words to runs: ids, schedules, order, and what is refused."""
+"""Resolving a suite and the user's choices to runs: ids, schedules, order, and error messages."""
 
 import math
 from fractions import Fraction
@@ -24,7 +24,7 @@ SMALL = {"title": "t", "dataset": "digits", "pairs": ["resnet20-resnet8"], "meth
 
 
 @pytest.fixture
-def suite(tmp_path):
+def write_suite(tmp_path):
     """A function: changed keys -> the path of a small suite's file; None leaves a key out."""
 
     def write(**changes):
@@ -35,8 +35,8 @@ def suite(tmp_path):
     return write
 
 
-def refused(name, choices=None):
-    """The one sentence with which a suite is refused."""
+def error_of(name, choices=None):
+    """The message of the BadInput that loading the suite raises; it has one line."""
     with pytest.raises(BadInput) as caught:
         load_suite(name, choices)
     sentence = str(caught.value)
@@ -44,12 +44,12 @@ def refused(name, choices=None):
     return sentence
 
 
-def of(runs, method):
+def runs_of(runs, method):
     return [run for run in runs if run.method == method]
 
 
-def with_(value, **changes):
-    """The value of the same class whose fields are the same but for the changes."""
+def replace(value, **changes):
+    """A new value of the same class with some fields changed."""
     return type(value)(**({name: getattr(value, name) for name in type(value).model_fields} | changes))
 
 
@@ -62,8 +62,8 @@ def test_equal_runs_have_equal_ids_of_12_hex_digits():
     assert set(RUN.id) <= set("0123456789abcdef")
 
 
-def test_an_id_is_today_what_it_was_yesterday():
-    """The literal binds: an id that moves orphans every record."""
+def test_the_id_of_a_run_never_changes():
+    """If this id changes, no existing record belongs to its run any more."""
     assert RUN.id == "cc95559ca3f3"
 
 
@@ -81,7 +81,7 @@ OTHER = {
 
 @pytest.mark.parametrize("field", Run.model_fields)
 def test_another_value_of_any_field_gives_another_id(field):
-    assert with_(RUN, **{field: OTHER[field]}).id != RUN.id
+    assert replace(RUN, **{field: OTHER[field]}).id != RUN.id
 
 
 OTHER_RECIPE = {
@@ -102,11 +102,11 @@ OTHER_RECIPE = {
 
 @pytest.mark.parametrize("field", Recipe.model_fields)
 def test_another_value_of_any_part_of_the_recipe_gives_another_id(field):
-    assert with_(RUN, recipe=with_(RECIPE, **{field: OTHER_RECIPE[field]})).id != RUN.id
+    assert replace(RUN, recipe=replace(RECIPE, **{field: OTHER_RECIPE[field]})).id != RUN.id
 
 
 def test_another_teacher_gives_another_id():
-    assert with_(RUN, teacher=with_(TEACHER, seed=7)).id != RUN.id
+    assert replace(RUN, teacher=replace(TEACHER, seed=7)).id != RUN.id
 
 
 def test_a_changed_copy_has_an_id_of_its_own():
@@ -115,13 +115,13 @@ def test_a_changed_copy_has_an_id_of_its_own():
 
 def test_the_order_in_which_knobs_are_named_does_not_matter():
     one, two = {"a": 1.0, "b": 2.0}, {"b": 2.0, "a": 1.0}
-    assert with_(RUN, knobs=one).id == with_(RUN, knobs=two).id
+    assert replace(RUN, knobs=one).id == replace(RUN, knobs=two).id
 
 
-@pytest.mark.parametrize("word", ["4", "4.0", "4e+0"])
-def test_whole_and_decimal_numbers_are_the_same_knob(word):
-    plain = of(load_suite("digits"), "kd")[0]
-    assert of(load_suite("digits", Choices(knobs=(f"kd.temperature={word}",))), "kd")[0].id == plain.id
+@pytest.mark.parametrize("number", ["4", "4.0", "4e+0"])
+def test_whole_and_decimal_numbers_are_the_same_knob(number):
+    plain = runs_of(load_suite("digits"), "kd")[0]
+    assert runs_of(load_suite("digits", Choices(knobs=(f"kd.temperature={number}",))), "kd")[0].id == plain.id
 
 
 def dummy(default):
@@ -131,12 +131,12 @@ def dummy(default):
             super().__init__()
 
 
-def test_a_changed_default_changes_the_id(shelf, suite):
+def test_a_changed_default_changes_the_id(isolated_registry, write_suite):
     ids = []
     for default in (1.0, 2.0, 1.0):
-        shelf.pop("dummy", None)
+        isolated_registry.pop("dummy", None)
         dummy(default)
-        ids.append(load_suite(suite(methods=["dummy"]))[0].id)
+        ids.append(load_suite(write_suite(methods=["dummy"]))[0].id)
     assert ids[0] == ids[2] != ids[1]
 
 
@@ -152,7 +152,7 @@ def test_rates_drop_tenfold_at_epochs_150_180_and_210_counted_from_0(epoch, rate
 
 @settings(deadline=None)
 @given(epochs=st.integers(2, 200), warmup=st.integers(0, 5), share=st.floats(0, 1))
-def test_a_cosine_climbs_from_0_then_falls_by_half_a_cosine(epochs, warmup, share):
+def test_a_cosine_rises_from_0_then_falls_by_half_a_cosine(epochs, warmup, share):
     warmup, epoch = min(warmup, epochs - 1), share * epochs
     rate = Recipe(epochs=epochs, lr=0.2, schedule=Cosine(warmup=warmup)).rate(epoch)
     climbing = 0.2 * epoch / warmup if warmup else 0
@@ -173,17 +173,20 @@ def test_a_schedule_stretches_in_proportion():
 
 
 @pytest.mark.parametrize("epochs", [12, 30, 100, 124, 132, 184, 200, 368])
-def test_a_stretched_drop_comes_at_the_very_step_that_proportion_says(epochs):
-    """The engine asks for the rate at step / steps; 782 steps are an epoch of CIFAR in batches of 64."""
+def test_a_stretched_drop_comes_at_the_exact_proportional_step(epochs):
+    """The engine evaluates the rate at step / steps; an epoch of CIFAR in batches of 64 has 782 steps."""
     for number, mark in enumerate((150, 180, 210), 1):
-        due = math.ceil(Fraction(mark * epochs, 240) * 782)
-        level = 0.05 * 0.1**number
+        first_step = math.ceil(Fraction(mark * epochs, 240) * 782)
+        rate_after = 0.05 * 0.1**number
         with_epochs = RECIPE.with_epochs(epochs)
-        for rate in (with_epochs.rate, lambda epoch: RECIPE.rate(epoch, epochs)):  # a suite's; an extra stage's
-            place, step = divmod(due, 782)
-            assert rate(place + step / 782) <= level * 1.001
-            place, step = divmod(due - 1, 782)
-            assert rate(place + step / 782) > level * 1.001
+        for rate in (
+            with_epochs.rate,
+            lambda epoch: RECIPE.rate(epoch, epochs),
+        ):  # of a suite with these epochs; of an additional stage
+            place, step = divmod(first_step, 782)
+            assert rate(place + step / 782) <= rate_after * 1.001
+            place, step = divmod(first_step - 1, 782)
+            assert rate(place + step / 782) > rate_after * 1.001
 
 
 # ---- the suites that come with the project
@@ -191,7 +194,7 @@ def test_a_stretched_drop_comes_at_the_very_step_that_proportion_says(epochs):
 def test_every_suite_loads_with_every_knob_resolved(name):
     runs = load_suite(name)
     assert len({run.id for run in runs}) == len(runs)
-    assert {frozenset(run.knobs) for run in of(runs, "kd")} == {frozenset({"temperature", "alpha"})}
+    assert {frozenset(run.knobs) for run in runs_of(runs, "kd")} == {frozenset({"temperature", "alpha"})}
 
 
 CRD = [
@@ -212,7 +215,7 @@ CRD = [
 
 
 def test_the_crd_suite_is_the_13_pairs_of_the_paper():
-    runs = of(load_suite("crd"), "kd")
+    runs = runs_of(load_suite("crd"), "kd")
     pairs = {f"{run.teacher.student}-{run.student}" for run in runs}
     assert len(CRD) == 13
     assert pairs == set(CRD)
@@ -236,49 +239,49 @@ def test_seed_0_of_every_cell_comes_before_seed_1_of_any():
     assert set(seeds) == {0, 1, 2}
 
 
-def test_the_plain_student_is_shared_between_pairs_of_the_same_student(suite):
-    runs = load_suite(suite(pairs=["resnet56-resnet8", "resnet20-resnet8"]))
-    assert len(of(runs, "ce")) == 1
-    assert [run.teacher.student for run in of(runs, "kd")] == ["resnet56", "resnet20"]
+def test_the_plain_student_is_shared_between_pairs_of_the_same_student(write_suite):
+    runs = load_suite(write_suite(pairs=["resnet56-resnet8", "resnet20-resnet8"]))
+    assert len(runs_of(runs, "ce")) == 1
+    assert [run.teacher.student for run in runs_of(runs, "kd")] == ["resnet56", "resnet20"]
 
 
-def test_every_seed_learns_from_the_same_teacher(suite):
-    runs = of(load_suite(suite(seeds="0-3", teacher_seed=5)), "kd")
+def test_every_seed_learns_from_the_same_teacher(write_suite):
+    runs = runs_of(load_suite(write_suite(seeds="0-3", teacher_seed=5)), "kd")
     assert [run.seed for run in runs] == [0, 1, 2, 3]
     assert {run.teacher.id for run in runs} == {runs[0].teacher.id}
     assert runs[0].teacher.seed == 5
 
 
-def test_a_teacher_is_the_same_run_as_a_plain_student_trained_alike(suite):
-    runs = load_suite(suite(pairs=["resnet56-resnet20", "resnet20-resnet8"]))
+def test_a_teacher_is_the_same_run_as_a_plain_student_with_the_same_recipe(write_suite):
+    runs = load_suite(write_suite(pairs=["resnet56-resnet20", "resnet20-resnet8"]))
     taught = next(run.teacher for run in runs if run.teacher and run.teacher.student == "resnet20")
-    assert taught.id in {run.id for run in of(runs, "ce")}
+    assert taught.id in {run.id for run in runs_of(runs, "ce")}
 
 
-def test_a_teachers_recipe_departs_from_the_students_only_where_it_says_so(suite):
-    runs = load_suite(suite(recipe={"base": "crd240", "batch": 128}, teacher={"epochs": 120}))
-    teacher = of(runs, "kd")[0].teacher.recipe
+def test_a_teachers_recipe_departs_from_the_students_only_where_it_says_so(write_suite):
+    runs = load_suite(write_suite(recipe={"base": "crd240", "batch": 128}, teacher={"epochs": 120}))
+    teacher = runs_of(runs, "kd")[0].teacher.recipe
     assert (teacher.batch, teacher.epochs, teacher.schedule.at) == (128, 120, (75, 90, 105))
 
 
-def test_a_short_teacher_of_a_warmed_up_recipe_warms_up_in_proportion(suite):
+def test_a_teacher_with_fewer_epochs_has_a_proportional_warm_up(write_suite):
     recipe = {"epochs": 100, "lr": 0.1, "schedule": {"kind": "cosine", "warmup": 20}}
-    teacher = of(load_suite(suite(recipe=recipe, teacher={"epochs": 10})), "kd")[0].teacher.recipe
+    teacher = runs_of(load_suite(write_suite(recipe=recipe, teacher={"epochs": 10})), "kd")[0].teacher.recipe
     assert (teacher.epochs, teacher.schedule.warmup) == (10, 2)
 
 
-def test_composed_methods_take_knobs_prefixed_by_their_part(shelf, suite):
+def test_composed_methods_take_knobs_prefixed_by_their_part(isolated_registry, write_suite):
     dummy(1.0)
     plain, changed = (
-        load_suite(suite(methods=["dummy+kd"]), Choices(knobs=knobs))[0]
+        load_suite(write_suite(methods=["dummy+kd"]), Choices(knobs=knobs))[0]
         for knobs in ((), ("dummy+kd.kd.alpha=0.5", "dummy+kd.dummy.at=2"))
     )
     assert plain.knobs == {"dummy.weight": 1.0, "dummy.at": -1, "kd.temperature": 4.0, "kd.alpha": 0.9}
     assert changed.knobs == plain.knobs | {"kd.alpha": 0.5, "dummy.at": 2}
 
 
-# ---- what the user asks
-def test_choices_lie_over_the_suite():
+# ---- the user's choices
+def test_choices_override_the_suite():
     runs = load_suite(
         "crd",
         Choices(methods=("kd",), pairs=("vgg13-vgg8",), seeds="0,3", epochs=24, dataset="cifar10", precision="fp32"),
@@ -293,33 +296,37 @@ def test_choices_lie_over_the_suite():
 
 
 def test_fewer_epochs_shorten_a_longer_teacher_in_proportion():
-    run = of(load_suite("digits", Choices(epochs=3)), "kd")[0]
+    run = runs_of(load_suite("digits", Choices(epochs=3)), "kd")[0]
     assert (run.recipe.epochs, run.teacher.recipe.epochs) == (3, 4)
 
 
 @pytest.mark.parametrize(
-    ("context", "value"), [("kd.alpha=0.5", 0.5), ("kd.alpha=1", 1.0), ("kd.alpha=1e-3", 1e-3), ("kd.alpha= .5", 0.5)]
+    ("assignment", "value"),
+    [("kd.alpha=0.5", 0.5), ("kd.alpha=1", 1.0), ("kd.alpha=1e-3", 1e-3), ("kd.alpha= .5", 0.5)],
 )
-def test_set_changes_one_knob_of_one_method(context, value):
-    runs = load_suite("digits", Choices(knobs=(context,)))
-    assert {run.knobs["alpha"] for run in of(runs, "kd")} == {value}
-    assert {run.knobs["temperature"] for run in of(runs, "kd")} == {4.0}
+def test_set_changes_one_knob_of_one_method(assignment, value):
+    runs = load_suite("digits", Choices(knobs=(assignment,)))
+    assert {run.knobs["alpha"] for run in runs_of(runs, "kd")} == {value}
+    assert {run.knobs["temperature"] for run in runs_of(runs, "kd")} == {4.0}
 
 
-def test_set_lies_over_the_suites_own_knobs(suite):
-    name = suite(knobs={"kd": {"alpha": 0.1, "temperature": 2}})
-    assert of(load_suite(name, Choices(knobs=("kd.alpha=0.3",))), "kd")[0].knobs == {"temperature": 2, "alpha": 0.3}
+def test_set_overrides_the_suites_knobs(write_suite):
+    name = write_suite(knobs={"kd": {"alpha": 0.1, "temperature": 2}})
+    assert runs_of(load_suite(name, Choices(knobs=("kd.alpha=0.3",))), "kd")[0].knobs == {
+        "temperature": 2,
+        "alpha": 0.3,
+    }
 
 
-def test_a_teacher_given_by_the_user_takes_the_place_of_our_own():
-    given_ = Run(dataset="digits", student="resnet20", method="imported", knobs={"file_sha256": "00"}, recipe=None)
-    run = of(load_suite("digits", Choices(teachers={"resnet20": given_})), "kd")[0]
-    assert run.teacher == given_
+def test_a_teacher_given_by_the_user_replaces_the_trained_one():
+    imported = Run(dataset="digits", student="resnet20", method="imported", knobs={"file_sha256": "00"}, recipe=None)
+    run = runs_of(load_suite("digits", Choices(teachers={"resnet20": imported})), "kd")[0]
+    assert run.teacher == imported
 
 
-# ---- what is refused
+# ---- errors
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "expected"),
     [
         ({"titel": "t"}, ["titel", "did you mean 'title'"]),
         ({"title": None}, ["title", "required"]),
@@ -334,10 +341,10 @@ def test_a_teacher_given_by_the_user_takes_the_place_of_our_own():
         ({"knobs": {"kd": {"alpha": math.nan}}}, ["kd", "alpha"]),
         ({"knobs": {"kdd": {"alpha": 1}}}, ["knobs", "kdd"]),
         ({"lr": {"resnet9": 0.1}}, ["lr", "resnet9"]),
-        ({"lr": {"resnet8": -1}}, ["lr.resnet8", "greater than 0"]),
+        ({"lr": {"resnet8": -1}}, ["lr.resnet8", "at least 1e-12, not -1"]),
         ({"recipe": "crd24"}, ["recipe", "crd24", "crd240"]),
         ({"recipe": ["crd240"]}, ["recipe"]),
-        ({"recipe": {"base": "crd240", "epochs": 0}}, ["recipe.epochs", "greater than 0"]),
+        ({"recipe": {"base": "crd240", "epochs": 0}}, ["recipe.epochs", "at least 1, not 0"]),
         ({"recipe": {"base": "crd240", "epoch": 1}}, ["recipe.epoch", "did you mean 'epochs'"]),
         ({"recipe": {"base": "crd240", "schedule": {"kind": "cos"}}}, ["recipe.schedule", "'steps', 'cosine'"]),
         ({"recipe": {"base": "crd240", "schedule": {"kind": "cosine", "warmup": 300}}}, ["recipe", "warm-up", "240"]),
@@ -352,31 +359,31 @@ def test_a_teacher_given_by_the_user_takes_the_place_of_our_own():
     ],
     ids=lambda value: "" if isinstance(value, list) else str(value)[:60],
 )
-def test_a_fault_in_a_suites_file_is_one_sentence_naming_file_and_key(changes, words, suite):
-    name = suite(**changes)
-    sentence = refused(name)
-    for word in [name, *words]:
-        assert word in sentence
+def test_an_error_in_a_suites_file_is_one_sentence_naming_file_and_key(changes, expected, write_suite):
+    name = write_suite(**changes)
+    sentence = error_of(name)
+    for part in [name, *expected]:
+        assert part in sentence
 
 
 @pytest.mark.parametrize("text", ["title: [", "- a", "", "title: t\ttitle: [\n  x", "\x00"])
-def test_a_file_that_is_no_mapping_is_refused_by_name(text, tmp_path):
+def test_a_file_that_is_not_a_mapping_is_refused_by_name(text, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    assert str(path) in refused(str(path))
+    assert str(path) in error_of(str(path))
 
 
 @pytest.mark.parametrize(
     ("name", "hint"), [("digitz", "did you mean 'digits'"), ("zzz", "crd, digits"), ("nowhere/x.yaml", ".yaml file")]
 )
-def test_an_unknown_suite_is_refused_with_what_there_is(name, hint):
-    sentence = refused(name)
+def test_an_unknown_suite_is_refused_with_the_existing_ones(name, hint):
+    sentence = error_of(name)
     assert repr(name) in sentence
     assert hint in sentence
 
 
 @pytest.mark.parametrize(
-    ("choices", "words"),
+    ("choices", "expected"),
     [
         ({"methods": ("kdd",)}, ["'kdd'", "did you mean 'kd'"]),
         ({"methods": ("kd+",)}, ["unknown method ''"]),
@@ -396,11 +403,11 @@ def test_an_unknown_suite_is_refused_with_what_there_is(name, hint):
         ({"knobs": ("kd.alpha=1",), "methods": ("ce",)}, ["'kd'", "not among the methods"]),
         ({"knobs": ("ce+kd.kd.alpha=1",)}, ["ce+kd", "not among the methods"]),
         ({"teachers": {"resnet56": TEACHER}}, ["resnet56"]),  # no pair of the suite has this teacher
-        ({"teachers": {"resnet20": with_(TEACHER, student="resnet20")}}, ["cifar100", "digits"]),
+        ({"teachers": {"resnet20": replace(TEACHER, student="resnet20")}}, ["cifar100", "digits"]),
     ],
     ids=lambda value: "" if isinstance(value, list) else str(value)[:60],
 )
-def test_a_wrong_word_of_the_user_is_one_sentence(choices, words):
-    sentence = refused("digits", Choices(**choices))
-    for word in words:
-        assert word in sentence
+def test_a_wrong_choice_of_the_user_is_one_sentence(choices, expected):
+    sentence = error_of("digits", Choices(**choices))
+    for part in expected:
+        assert part in sentence

@@ -1,4 +1,4 @@
-"""The suites of the papers, and what a suite may say: several data sets, several settings of a method."""
+"""The papers' suites, the options of a suite (several data sets or settings of a method), and method summaries."""
 
 import pytest
 import yaml
@@ -11,12 +11,12 @@ from benchmark.report.docstrings import parse_docstring
 from methods import registry
 
 
-def of(runs, method):
+def runs_of(runs, method):
     return [run for run in runs if run.method == method]
 
 
 @pytest.fixture
-def suite(tmp_path):
+def write_suite(tmp_path):
     """A function: changed keys -> the path of a suite."""
 
     def write(**changes):
@@ -28,34 +28,38 @@ def suite(tmp_path):
     return write
 
 
-# ---- what a suite may say
-def test_a_suite_on_two_data_sets_has_each_pair_and_each_teacher_on_both(suite):
-    runs = load_suite(suite(dataset=["cifar10", "cifar100"]))
+# ---- options of a suite
+def test_a_suite_on_two_data_sets_has_each_pair_and_each_teacher_on_both(write_suite):
+    runs = load_suite(write_suite(dataset=["cifar10", "cifar100"]))
     assert sorted((run.dataset, run.method) for run in runs) == [
         ("cifar10", "ce"), ("cifar10", "kd"), ("cifar100", "ce"), ("cifar100", "kd"),
     ]  # fmt: skip
-    assert all(run.teacher.dataset == run.dataset for run in of(runs, "kd"))
+    assert all(run.teacher.dataset == run.dataset for run in runs_of(runs, "kd"))
 
 
-def test_the_user_may_pick_one_of_a_suites_data_sets(suite):
-    assert {run.dataset for run in load_suite(suite(dataset="cifar10, cifar100"), Choices(dataset="cifar10"))} == {
-        "cifar10"
-    }
+def test_the_user_may_select_one_of_a_suites_data_sets(write_suite):
+    assert {
+        run.dataset for run in load_suite(write_suite(dataset="cifar10, cifar100"), Choices(dataset="cifar10"))
+    } == {"cifar10"}
 
 
-def test_a_method_with_several_settings_is_several_rows(suite):
-    runs = load_suite(suite(knobs={"kd": [{}, {"alpha": 0.5}, {"temperature": 2}]}))
-    assert [(run.knobs["alpha"], run.knobs["temperature"]) for run in of(runs, "kd")] == [(0.9, 4), (0.5, 4), (0.9, 2)]
+def test_a_method_with_several_settings_is_several_rows(write_suite):
+    runs = load_suite(write_suite(knobs={"kd": [{}, {"alpha": 0.5}, {"temperature": 2}]}))
+    assert [(run.knobs["alpha"], run.knobs["temperature"]) for run in runs_of(runs, "kd")] == [
+        (0.9, 4),
+        (0.5, 4),
+        (0.9, 2),
+    ]
 
 
-def test_set_lies_over_each_setting_and_settings_that_become_equal_are_one_row(suite):
-    name = suite(knobs={"kd": [{}, {"alpha": 0.5}, {"temperature": 2}]})
-    runs = of(load_suite(name, Choices(knobs=("kd.alpha=0.3",))), "kd")
+def test_set_changes_every_setting_and_settings_that_become_equal_are_one_row(write_suite):
+    name = write_suite(knobs={"kd": [{}, {"alpha": 0.5}, {"temperature": 2}]})
+    runs = runs_of(load_suite(name, Choices(knobs=("kd.alpha=0.3",))), "kd")
     assert [(run.knobs["alpha"], run.knobs["temperature"]) for run in runs] == [(0.3, 4), (0.3, 2)]
 
 
-def test_one_method_may_be_written_without_a_list(suite):
-    assert {run.method for run in load_suite(suite(methods="kd"))} == {"kd"}
+def test_a_single_method_may_be_given_without_a_list(write_suite):
+    assert {run.method for run in load_suite(write_suite(methods="kd"))} == {"kd"}
 
 
 def test_a_recipe_keeps_the_id_it_had_before_it_could_name_an_optimiser():
@@ -115,30 +119,30 @@ def test_the_lp_suite_compares_lp_with_hints_on_both_data_sets():
     runs = load_suite("lp")
     assert {run.dataset for run in runs} == {"cifar10", "cifar100"}
     assert {run.method for run in runs} == {"ce", "kd", "hint", "fitnets", "lp"}
-    assert {run.knobs["regressor"] for run in of(runs, "fitnets")} == {"maxout"}
+    assert {run.knobs["regressor"] for run in runs_of(runs, "fitnets")} == {"maxout"}
 
 
 def test_the_lsh_suite_has_every_variant():
-    assert {run.knobs["variant"] for run in of(load_suite("lsh"), "lsh")} == {"l2", "lsh", "lshl2", "lshl2_s"}
+    assert {run.knobs["variant"] for run in runs_of(load_suite("lsh"), "lsh")} == {"l2", "lsh", "lshl2", "lshl2_s"}
 
 
-# ---- what a method says of itself
+# ---- docstrings and summaries of methods
 @pytest.mark.parametrize(
     ("citation", "year"),
     [("Tung & Mori, ICCV 2019, arXiv:1907.09682.", "2019"), ("Qian, arXiv:2009.14416.", "2020"), ("CE.", "not stated")],
 )
-def test_the_year_of_a_paper_is_its_venues_or_its_arxiv_numbers(citation, year):
+def test_the_year_of_a_paper_is_that_of_its_venue_or_its_arxiv_number(citation, year):
     assert parse_docstring(f"Thing.  {citation}\n\nStatus: exact").year == year
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_every_method_of_ours_states_status_and_departures(name):
-    said = parse_docstring(registry.about(name))
-    assert said.status in ("exact", "adapted", "re-derived")
-    assert said.departures != "not stated"
+def test_every_method_states_status_and_departures(name):
+    doc = parse_docstring(registry.docstring(name))
+    assert doc.status in ("exact", "adapted", "re-derived")
+    assert doc.departures != "not stated"
 
 
-CARDS = {  # student's, teacher's reads; auxiliary; added
+SUMMARIES = {  # what it reads of student and teacher; auxiliary parameters; added parameters
     "ce": (("logits",), (), 0, 0),
     "hint": (("logits", "maps[2]"), ("maps[2]",), 16_768, 0),
     "lsh": (("embedding", "logits"), ("embedding", "logits"), 0, 0),
@@ -146,12 +150,12 @@ CARDS = {  # student's, teacher's reads; auxiliary; added
 }
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_a_card_says_what_a_method_reads_and_trains(name):
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_a_summary_lists_what_a_method_reads_and_trains(name):
     found = method_summary.summarise_method(name, Pair.model_validate("resnet32x4-resnet8x4"))
-    assert (found.student, found.teacher, found.auxiliary, found.added) == CARDS[name]
+    assert (found.student, found.teacher, found.auxiliary, found.added) == SUMMARIES[name]
 
 
-def test_a_card_counts_the_layer_that_lsh_leaves_in_a_narrower_student():
+def test_a_summary_counts_the_layer_that_lsh_adds_to_a_narrower_student():
     found = method_summary.summarise_method("lsh", Pair.model_validate("wrn_40_2-wrn_40_1"))
     assert found.added == 64 * 128 + 128 + (128 - 64) * 100

@@ -1,4 +1,4 @@
-"""Every method keeps the contract, by the checks that outsiders run too; and the checks catch those who do not."""
+"""Every method passes the conformance checks, and each check detects a method that violates it."""
 
 import pytest
 import torch
@@ -10,14 +10,14 @@ from methods import registry
 from methods.contract import Method, Stage, Unfit
 
 
-@pytest.mark.parametrize("rule", checks.CHECKS, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 @pytest.mark.parametrize("name", [*registry.names(), "ce+kd", "sp+kd", "kda+kd"])
-def test_every_method_keeps_every_rule(name, pair, rule, tmp_path):
+def test_every_method_passes_every_check(name, pair, check, tmp_path):
     try:
-        rule(Trial(name, *pair, tmp_path))
+        check(Trial(name, *pair, tmp_path))
     except Unfit as reason:
-        pytest.skip(f"{name} does not serve this pair: {reason}")
+        pytest.skip(f"{name} does not support this pair: {reason}")
 
 
 SETTINGS = (
@@ -31,13 +31,13 @@ SETTINGS = (
 )
 
 
-@pytest.mark.parametrize("rule", checks.CHECKS, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(("name", "changes"), SETTINGS, ids=str)
-def test_every_method_keeps_every_rule_at_other_settings_too(name, changes, rule, tmp_path):
-    rule(Trial(name, *PAIRS[1], tmp_path, changes))
+def test_every_method_passes_every_check_with_other_settings(name, changes, check, tmp_path):
+    check(Trial(name, *PAIRS[1], tmp_path, changes))
 
 
-class Good(Method):
+class Conforming(Method):
     def __init__(self, student=None, teacher=None, *, weight: float = 1.0):
         super().__init__()
         self.weight = weight
@@ -46,18 +46,18 @@ class Good(Method):
         return {"ce": F.cross_entropy(s.logits, batch.y), "gap": self.weight * (s.logits - t.logits).square().mean()}
 
 
-class Waits(Good):
+class Syncs(Conforming):
     def loss(self, s, t, batch):
         terms = super().loss(s, t, batch)
         return terms if terms["gap"].item() > 0 else {}
 
 
-class Moody(Good):
+class Random(Conforming):
     def loss(self, s, t, batch):
         return {"ce": F.cross_entropy(s.logits, batch.y) * torch.rand(())}
 
 
-class Forgetful(Good):
+class PlainState(Conforming):
     seen = None
 
     def observe(self, s, t, batch):
@@ -68,28 +68,28 @@ class Forgetful(Good):
         return super().loss(s, t, batch) | {"pull": pull + s.logits.sum() * 0}
 
 
-class Idle(Good):
+class UnusedLayer(Conforming):
     def __init__(self, student, teacher):
         super().__init__()
         self.spare = torch.nn.Linear(3, 3)
 
 
-class Fragile(Good):
+class Unstable(Conforming):
     def loss(self, s, t, batch):
         return super().loss(s, t, batch) | {"angle": (s.embedding.mean() / t.embedding.norm())}
 
 
-class Short(Good):
+class ShortStage(Conforming):
     def stages(self, epochs):
         return [Stage("distill", epochs - 1, self.loss)]
 
 
-class Matrix(Good):
+class Vector(Conforming):
     def loss(self, s, t, batch):
         return {"ce": F.cross_entropy(s.logits, batch.y, reduction="none")}
 
 
-class Untyped(Method):
+class InfiniteKnob(Method):
     def __init__(self, student=None, teacher=None, *, reach: float = float("inf")):
         super().__init__()
 
@@ -97,7 +97,7 @@ class Untyped(Method):
         return {"ce": F.cross_entropy(s.logits, batch.y)}
 
 
-class Counts(Good):
+class CountsSteps(Conforming):
     steps = 0
 
     def observe(self, s, t, batch):
@@ -105,46 +105,46 @@ class Counts(Good):
 
 
 FAULTY = {
-    Waits: checks.a_step_waits_for_nothing,
-    Moody: checks.terms_are_finite_scalars,
-    Forgetful: checks.state_has_two_homes,
-    Idle: checks.everything_trained_gets_a_gradient,
-    Fragile: checks.odd_features_do_no_harm,
-    Short: checks.the_last_stage_has_the_recipes_epochs,
-    Matrix: checks.terms_are_finite_scalars,
-    Untyped: checks.knobs_can_be_recorded,
-    Counts: checks.a_step_leaves_python_as_it_was,
+    Syncs: checks.a_step_does_not_synchronise_with_the_device,
+    Random: checks.loss_terms_are_finite_scalars,
+    PlainState: checks.tensors_are_parameters_or_buffers,
+    UnusedLayer: checks.every_parameter_gets_a_gradient,
+    Unstable: checks.loss_and_gradients_stay_finite_on_degenerate_features,
+    ShortStage: checks.the_last_stage_has_the_epochs_of_the_recipe,
+    Vector: checks.loss_terms_are_finite_scalars,
+    InfiniteKnob: checks.knobs_can_be_recorded,
+    CountsSteps: checks.a_step_changes_no_python_state,
 }
 
 
-@pytest.mark.parametrize(("cls", "rule"), FAULTY.items(), ids=lambda x: x.__name__)
-def test_each_rule_catches_who_breaks_it(cls, rule, tmp_path, shelf):
+@pytest.mark.parametrize(("cls", "check"), FAULTY.items(), ids=lambda x: x.__name__)
+def test_each_check_detects_a_method_that_violates_it(cls, check, tmp_path, isolated_registry):
     registry.register("faulty")(cls)
     with pytest.raises((AssertionError, ValueError)):
-        rule(Trial("faulty", *PAIRS[0], tmp_path))
+        check(Trial("faulty", *PAIRS[0], tmp_path))
 
 
-def test_a_method_that_forgets_on_resume_is_caught_by_the_resumed_run_too(tmp_path, shelf):
-    registry.register("faulty")(Forgetful)
+def test_state_that_is_lost_on_resume_is_also_detected_by_the_resumed_run(tmp_path, isolated_registry):
+    registry.register("faulty")(PlainState)
     with pytest.raises(AssertionError, match="resumed"):
-        checks.a_resumed_run_is_the_same_run(Trial("faulty", *PAIRS[0], tmp_path))
+        checks.a_resumed_run_equals_an_uninterrupted_run(Trial("faulty", *PAIRS[0], tmp_path))
 
 
-def test_a_method_that_draws_globally_is_caught_in_company(tmp_path, shelf):
-    registry.register("faulty")(Moody)
-    with pytest.raises(AssertionError, match="company"):
-        checks.other_lanes_change_nothing(Trial("faulty", *PAIRS[0], tmp_path))
+def test_a_method_that_draws_from_the_global_generator_is_detected_in_a_cohort(tmp_path, isolated_registry):
+    registry.register("faulty")(Random)
+    with pytest.raises(AssertionError, match="in a cohort"):
+        checks.other_lanes_do_not_affect_a_run(Trial("faulty", *PAIRS[0], tmp_path))
 
 
-def test_a_sound_method_from_outside_conforms(tmp_path, shelf):
-    registry.register("good")(Good)
+def test_a_conforming_method_of_a_plug_in_passes(tmp_path, isolated_registry):
+    registry.register("good")(Conforming)
     assert run_checks.check_method("good", PAIRS[1]) == ([], "")
 
 
-def test_an_unfit_pair_is_a_reason_and_not_a_fault(shelf):
-    class Picky(Good):
+def test_an_unsupported_pair_is_a_reason_and_not_a_failure(isolated_registry):
+    class Unsupported(Conforming):
         def prepare(self, student, teacher, sweep):
             raise Unfit("needs equal widths")
 
-    registry.register("picky")(Picky)
+    registry.register("picky")(Unsupported)
     assert run_checks.check_method("picky", PAIRS[0]) == ([], "needs equal widths")
