@@ -11,19 +11,23 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-RUNTIME="torch torchvision pandas matplotlib tabulate scipy yaml pydantic typer rich jinja2 itables safetensors sklearn numpy PIL"
-TESTING="pytest pytest_timeout hypothesis ruff playwright"
+# The oldest versions that serve; requirements.txt pins those that the results were made with.
+RUNTIME="torch>=2.10 torchvision>=0.25 pandas>=2.2 matplotlib>=3.9 tabulate>=0.9 scipy>=1.13 pyyaml>=6 pydantic>=2.8
+  typer>=0.15.4 rich>=13.7 jinja2>=3.1 itables>=2.4 safetensors>=0.4.5 scikit-learn>=1.5 numpy>=2 pillow>=10.4"
+TESTING="pytest>=8 pytest-timeout>=2.3 hypothesis>=6.100 ruff>=0.15 playwright>=1.49"
 
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-complete() { # interpreter, modules ...: are they all there?  Looks for them without importing them
+complete() { # interpreter, package>=version ...: are all there, and new enough?  Nothing is imported
   "$1" - "${@:2}" <<'PY' 2>/dev/null
-import importlib.util, sys
-sys.exit(any(importlib.util.find_spec(name) is None for name in sys.argv[1:]))
+import re, sys
+from importlib.metadata import version
+def numbers(text): return [int(part) for part in re.findall(r"\d+", text.split("+")[0])]
+sys.exit(any(numbers(version(name)) < numbers(least) for name, least in (word.split(">=") for word in sys.argv[1:])))
 PY
 }
 
-interpreter() { # requirements file, modules ...: sets $python
+interpreter() { # requirements file, package>=version ...: sets $python
   local candidate base=""
   for candidate in ${PYTHON:+"$PYTHON"} python3 python .venv/bin/python python3.14 python3.13 python3.12 python3.11; do
     recent "$candidate" || continue
@@ -65,7 +69,8 @@ case "$word" in
   *)
     interpreter requirements.txt $RUNTIME
     if [ -z "$word" ] || [ "${word#-}" != "$word" ]; then
-      suite=$("$python" -c 'import torch; print("crd" if torch.cuda.is_available() else "digits")')
+      suite=$("$python" -m benchmark.acceleration.driver "$@") # cuda or cpu; exit code 2 if torch cannot use the GPU
+      [ "$suite" = cuda ] && suite=crd || suite=digits
       echo "no suite was named: running $suite"
     else
       suite=$word

@@ -1,4 +1,4 @@
-"""What there is to choose from: plug-ins opened, shelves described."""
+"""The text of the `list` command, and lookup of the plug-ins, methods and teachers that a user names."""
 
 from __future__ import annotations
 
@@ -10,42 +10,48 @@ from benchmark import models
 from benchmark.conformance.method_summary import CLASSES, MethodSummary, summarise_method
 from benchmark.data import datasets
 from benchmark.errors import BadInput
+from benchmark.experiment.knobs import ranges
 from benchmark.experiment.run import Run
 from benchmark.experiment.suite import Pair, first_error, read_suite, suite_names
 from benchmark.report.docstrings import parse_docstring
 from benchmark.store import Store
 from methods import registry
 
-PAIR = "resnet56-resnet20"  # for counting, where the user names none
+PAIR = "resnet56-resnet20"  # parameters are counted for this pair unless the user names another
 
 
 def open_plugins(plugins: Iterable[str] = ()) -> None:
-    """Open the installed plug-ins and those that the user names.  Raises BadInput."""
+    """Import the installed plug-ins and those that the user names.  Raises BadInput."""
     try:
         registry.load_installed()
         for plugin in plugins:
             registry.load(plugin)
-    except registry.Misnamed as fault:
+    except registry.RegistryError as fault:
         raise BadInput(str(fault)) from fault
 
 
-def teachers(given: Iterable[str], results: Path) -> Mapping[str, Run]:
-    """ "NETWORK=ID" -> network and the run that the record of this id holds.  Raises BadInput."""
-    latest, found = Store(results).latest(), {}
-    for text in given:
+def parse_teachers(options: Iterable[str], results: Path) -> Mapping[str, Run]:
+    """ "NETWORK=ID" -> {network: the run whose record has this id, or this beginning of it}.  Raises BadInput."""
+    latest, teachers = Store(results).latest(), {}
+    for text in options:
         network, _, id = text.partition("=")
-        known = [each for each in latest if id and each.startswith(id)]
-        if len(known) != 1:
-            raise BadInput(f"--teacher {text}: {len(known)} records in {results} begin with {id!r}; write NETWORK=ID")
-        run = Run.model_validate(latest[known[0]].run)
+        matches = [each for each in latest if id and each.startswith(id)]
+        if len(matches) != 1:
+            raise BadInput(
+                f"--teacher {text:.80}: {len(matches)} records in {results} begin with {id!r:.60}; write NETWORK=ID"
+            )
+        try:
+            run = Run.model_validate(latest[matches[0]].run)
+        except ValueError as fault:
+            raise BadInput(f"--teacher {text}: record {matches[0]} holds no run: {first_error(fault)}") from fault
         if run.student != network:
             raise BadInput(f"--teacher {text}: record {run.id} is a {run.student}, not a {network}")
-        found[network] = run
-    return found
+        teachers[network] = run
+    return teachers
 
 
 def methods_named(name: str) -> list[str]:
-    """The methods that a word means: one by name, those of a file, or all.  Raises BadInput."""
+    """The method called `name`, the methods of the file `name`, or all methods if it is empty.  Raises BadInput."""
     before = set(registry.names())
     try:
         if not name:
@@ -54,22 +60,25 @@ def methods_named(name: str) -> list[str]:
             registry.load(name)
             path = Path(name).resolve()
             own = [each for each in registry.names() if registry.source(registry.get(each)).resolve() == path]
-            return sorted(own or set(registry.names()) - before)
+            found = sorted(own or set(registry.names()) - before)
+            if not found:
+                raise BadInput(f'{name} registers no method: put @register("NAME") above a class of it')
+            return found
         registry.get(name)
         return [name]
-    except registry.Misnamed as fault:
-        raise BadInput(str(fault)) from fault
+    except registry.RegistryError as fault:
+        raise BadInput(str(fault).removeprefix("--plugin ")) from fault
 
 
-def describe(shelf: str = "", pair: str = PAIR) -> str:
-    """The lines of one shelf, methods, models, suites or datasets; without a name, of all.  Raises BadInput.
+def describe(kind: str = "", pair: str = PAIR) -> str:
+    """List what exists of one kind (methods, models, suites or datasets), or of all kinds.  Raises BadInput.
 
     pair: the networks, TEACHER-STUDENT, for which a method's parameters are counted.
     """
-    shelves = {"methods": partial(_methods, pair), "models": _models, "suites": _suites, "datasets": _datasets}
-    if shelf and shelf not in shelves:
-        raise BadInput(f"there is no list of {shelf!r}{registry.meant(shelf, list(shelves))}")
-    return "\n\n".join(show() for name, show in shelves.items() if shelf in ("", name))
+    kinds = {"methods": partial(_methods, pair), "models": _models, "suites": _suites, "datasets": _datasets}
+    if kind and kind not in kinds:
+        raise BadInput(f"there is no list of {kind!r:.60}{registry.suggest(kind, list(kinds))}")
+    return "\n\n".join(show() for name, show in kinds.items() if kind in ("", name))
 
 
 def _methods(pair_name: str) -> str:
@@ -79,21 +88,23 @@ def _methods(pair_name: str) -> str:
         raise BadInput(f"--pairs: {first_error(fault)}") from fault
     rows = [f"methods, composed with + as in kd+NAME; counts are for {pair} and {CLASSES} classes"]
     for name in registry.names():
-        said = parse_docstring(registry.about(name))
+        doc = parse_docstring(registry.docstring(name))
         knobs = ", ".join(f"{knob}={spec.default}" for knob, spec in registry.knobs(name).items())
         rows += [
-            f"{name:<10} {said.citation}",
-            f"{'':<10} year {said.year} · status {said.status} · {_counts(summarise_method(name, pair))}",
+            f"{name:<10} {doc.citation}",
+            f"{'':<10} year {doc.year} · status {doc.status} · {_counts(summarise_method(name, pair))}",
             f"{'':<10} {knobs or 'no knobs'}",
+            *(f"{'':<10} {knob}: {expected}" for knob, expected in ranges(name).items()),
         ]
     return "\n".join(rows)
 
 
-def _counts(of: MethodSummary) -> str:
-    if of.unfit:
-        return f"does not serve this pair: {of.unfit}"
-    reads = f"reads {', '.join(of.student)}" + (f"; of the teacher {', '.join(of.teacher)}" if of.teacher else "")
-    return f"{reads} · auxiliary parameters {of.auxiliary:,} · added to the student {of.added:,}"
+def _counts(summary: MethodSummary) -> str:
+    if summary.unfit:
+        return f"does not support this pair: {summary.unfit}"
+    reads = f"reads {', '.join(summary.student)}"
+    reads += f"; of the teacher {', '.join(summary.teacher)}" if summary.teacher else ""
+    return f"{reads} · auxiliary parameters {summary.auxiliary:,} · added to the student {summary.added:,}"
 
 
 def _models() -> str:

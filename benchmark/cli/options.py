@@ -1,38 +1,75 @@
-"""The options of the command line: names, types and help, each said once."""
+"""Options of the command line: the name, type and help text of each, defined once."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from benchmark.errors import BadInput
+from benchmark.experiment.run import MAX_EPOCHS
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def check_device(name: str) -> str:
+    """The name of a device.  Raises BadInput for an unknown one."""
+    if name not in DEVICES:
+        raise BadInput(f"--device is {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, not {name!r:.60}")
+    return name
+
+
+def check_folder(param: typer.CallbackParam, path: Path) -> Path:
+    """The path of a folder that exists or may be made.  Raises BadInput for a file or an impossible name."""
+    option = param.opts[0]
+    try:
+        is_other = path.exists() and not path.is_dir()
+    except OSError as fault:
+        raise BadInput(f"{option} {path} cannot be a folder ({fault.strerror}): give another") from fault
+    if is_other:
+        raise BadInput(f"{option} {path} is not a folder: give one, or the name of one that may be made")
+    return path
+
+
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (`list suites`) or a .yaml file.")]
-Methods = Annotated[str, typer.Option("-m", "--methods", help="Methods, as in kd,sp+kd.")]
-Pairs = Annotated[str, typer.Option("-p", "--pairs", help="TEACHER-STUDENT pairs, as in resnet56-resnet20.")]
-Seeds = Annotated[str, typer.Option("--seeds", help="Seeds, as in 0-2 or 0,3.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs; the schedule is stretched in proportion.")]
-Data = Annotated[Path, typer.Option("--data", envvar="KD_DATA", help="The folder that holds the data.")]
-DataSet = Annotated[str, typer.Option("--dataset", help="A data set in place of the suite's; folder:NAME for images.")]
-Results = Annotated[Path, typer.Option("--results", help="The folder of records and weights.")]
-Reports = Annotated[Path, typer.Option("--reports", "--out", help="The folder that the report is written to.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")]
-Lanes = Annotated[int, typer.Option("--lanes", min=1, help="Students that share a teacher's forward pass, at most.")]
-Executor = Annotated[str, typer.Option("--executor", help="here, or spawn: a process for each GPU.")]
+Methods = Annotated[str | None, typer.Option("-m", "--methods", help="Methods, as in kd,sp+kd.")]
+Pairs = Annotated[str | None, typer.Option("-p", "--pairs", help="TEACHER-STUDENT pairs, as in resnet56-resnet20.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, as in 0-2 or 0,3.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, max=MAX_EPOCHS, help="Epochs; the schedule is stretched in proportion."),
+]
+Data = Annotated[
+    Path, typer.Option("--data", envvar="KD_DATA", callback=check_folder, help="The folder that holds the data.")
+]
+DataSet = Annotated[
+    str | None, typer.Option("--dataset", help="Data set instead of the suite's; folder:NAME for images.")
+]
+Results = Annotated[Path, typer.Option("--results", callback=check_folder, help="The folder of records and weights.")]
+Reports = Annotated[
+    Path, typer.Option("--reports", "--out", callback=check_folder, help="The folder that the report is written to.")
+]
+Device = Annotated[str, typer.Option("--device", callback=check_device, help="auto, cpu or cuda.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16.")]
+Lanes = Annotated[int, typer.Option("--lanes", min=1, help="Maximum number of students per teacher forward pass.")]
+Executor = Annotated[str, typer.Option("--executor", help="here (this process), spawn (a process per GPU) or ray.")]
+Address = Annotated[str, typer.Option("--address", help="Ray: the cluster, HOST:PORT; default: this machine's.")]
+CohortGpus = Annotated[float, typer.Option("--cohort-gpus", help="Ray: share of a GPU for each cohort, up to 1.")]
+CohortHours = Annotated[float | None, typer.Option("--cohort-hours", help="Ray: hours until a cohort is stopped.")]
 Plugins = Annotated[list[str], typer.Option("--plugin", help="A .py file or module with further methods.")]
-Settings = Annotated[list[str], typer.Option("--set", help="METHOD.KNOB=VALUE.")]
-Teachers = Annotated[list[str], typer.Option("--teacher", help="NETWORK=ID: learn from this run, or import.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")]
-Formats = Annotated[str, typer.Option("--format", help="What to write, of md,csv,tex,html,svg,pdf; by default all.")]
-Baseline = Annotated[str, typer.Option("--baseline", metavar="METHOD", help="The method that others are held against.")]
+Settings = Annotated[list[str], typer.Option("--set", help="Set a knob: METHOD.KNOB=VALUE.")]
+Teachers = Annotated[list[str], typer.Option("--teacher", help="NETWORK=ID: the run to use as teacher.")]
+Download = Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")]
+Formats = Annotated[str, typer.Option("--format", help="Formats, of md,csv,tex,html,svg,pdf; default: all.")]
+Baseline = Annotated[str, typer.Option("--baseline", metavar="METHOD", help="The method to compare others with.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Rebuild whenever records change, until Ctrl-C.")]
 Again = Annotated[bool, typer.Option("--again", help="Repeat runs that have a record; teachers are kept.")]
-Graphs = Annotated[bool, typer.Option(help="Replay steps from CUDA graphs, or launch each kernel anew.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what failed.")]
+Graphs = Annotated[bool, typer.Option(help="Replay steps from CUDA graphs, or launch every kernel separately.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only failures.")]
 
 
-def as_typed(given: dict[str, Any]) -> tuple[str, ...]:
-    """Options as they are typed: {"--epochs": 3, "--set": ["a", "b"]} -> ("--epochs", "3", "--set", "a", …)."""
+def as_arguments(options: dict[str, Any]) -> tuple[str, ...]:
+    """Command-line arguments for options: {"--epochs": 3, "--set": ["a"]} -> ("--epochs", "3", "--set", "a")."""
     pairs = [
-        (word, v) for word, value in given.items() for v in (value if isinstance(value, list | tuple) else [value])
+        (name, v) for name, value in options.items() for v in (value if isinstance(value, list | tuple) else [value])
     ]
-    return tuple(part for word, value in pairs if value for part in (word, str(value)))
+    return tuple(part for name, value in pairs if value for part in (name, str(value)))

@@ -1,7 +1,8 @@
-"""The commands that read results and train nothing: report, compare, explain, export."""
+"""Commands that read results without training: report, compare, explain, export."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from benchmark.experiment.suite import split_list
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Put the commands on the command line."""
+    """Register the commands with `app`."""
     for command in (report, compare, explain, export):
         app.command()(command)
 
@@ -25,22 +26,24 @@ def report(
     watch: Watch = False,
 ):
     """Derive tables, figures and reports/index.html from the records."""
-    from benchmark.report.build import FORMATS, build
+    from benchmark.report.build import FORMATS, build, require_records
     from benchmark.report.commands.watch import watch as keep_up_to_date
     from benchmark.store import Store
 
-    wishes = {"formats": split_list(format_) or FORMATS, "baseline": baseline}
+    options = {"formats": split_list(format_, "--format") if format_ else FORMATS, "baseline": baseline}
     if watch:
-        keep_up_to_date(results, reports, **wishes)
+        keep_up_to_date(results, reports, **options)
     else:
-        print(f"report: {build(Store(results), reports, **wishes)}")
+        for complaint in require_records(Store(results)):
+            print(complaint, file=sys.stderr)
+        print(f"report: {build(Store(results), reports, **options)}")
 
 
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder of results.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The folder to compare with it.")],
 ):
-    """Name the cells that changed between two folders of results.  Exit code 1 if one got significantly worse."""
+    """List the table cells that changed between two folders of results; exit code 1 if one is significantly worse."""
     from benchmark.report.commands import compare
 
     text, worse = compare.compare(old, new)
@@ -49,10 +52,10 @@ def compare(
 
 
 def explain(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or as much of it as no other has.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a unique beginning of it.")],
     results: Results = Path("results"),
 ):
-    """Every value of a run and where it comes from, its record, what made it, its cell."""
+    """Show a run: every value with its origin, its record, its provenance and its table cell."""
     from benchmark.report.commands import explain
 
     print(explain.explain(run, results))

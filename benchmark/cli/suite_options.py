@@ -1,4 +1,4 @@
-"""What commands that act on a suite are told, as values: the suite's runs, and how to do them."""
+"""Options of the commands that act on a suite, parsed into its runs and the options of the sweep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import typer
 
 from benchmark.cli.options import (
+    Address,
     Again,
+    CohortGpus,
+    CohortHours,
     Data,
     DataSet,
     Device,
@@ -30,19 +33,19 @@ from benchmark.cli.options import (
     Settings,
     SuiteName,
     Teachers,
-    as_typed,
+    as_arguments,
 )
 from benchmark.experiment.suite import split_list
 
 
 def suite_options(
     suite: SuiteName,
-    methods: Methods = "",
-    pairs: Pairs = "",
-    seeds: Seeds = "",
+    methods: Methods = None,
+    pairs: Pairs = None,
+    seeds: Seeds = None,
     epochs: Epochs = None,
-    dataset: DataSet = "",
-    precision: Precision = "",
+    dataset: DataSet = None,
+    precision: Precision = None,
     settings: Settings = (),
     teacher: Teachers = (),
     data: Data = Path("data"),
@@ -51,13 +54,16 @@ def suite_options(
     device: Device = "auto",
     lanes: Lanes = 16,
     executor: Executor = "here",
+    address: Address = "",
+    cohort_gpus: CohortGpus = 1.0,
+    cohort_hours: CohortHours = None,
     plugin: Plugins = (),
     download: Download = False,
     quiet: Quiet = False,
     again: Again = False,
     graphs: Graphs = True,
 ):
-    """Runs, how to do them, and where the report goes.  Raises BadInput."""
+    """The suite's runs, the options of the sweep, and the folder of the report.  Raises BadInput."""
     from benchmark.cli import listing
     from benchmark.experiment.origins import origins
     from benchmark.experiment.resolve import Choices, load_suite
@@ -65,32 +71,33 @@ def suite_options(
 
     listing.open_plugins(plugin)
     choices = Choices(
-        methods=split_list(methods),
-        pairs=split_list(pairs),
+        methods=() if methods is None else split_list(methods, "--methods"),
+        pairs=() if pairs is None else split_list(pairs, "--pairs"),
         seeds=seeds,
         epochs=epochs,
         dataset=dataset,
         precision=precision,
         knobs=tuple(settings),
-        teachers=listing.teachers(teacher, results),
+        teachers=listing.parse_teachers(teacher, results),
     )
     runs = load_suite(suite, choices)
     known = origins(runs, suite, choices)
-    given = {
+    changes = {
         "--epochs": epochs,
         "--dataset": dataset,
         "--precision": precision,
         "--set": settings,
         "--teacher": teacher,
     }
-    rest = (suite, results, data, device, lanes, executor, tuple(plugin), download, quiet, again, graphs)
-    return runs, runner.Options(*rest, suite_changes=as_typed(given), origins=known), reports
+    cluster = (address, cohort_gpus, cohort_hours)
+    rest = (suite, results, data, device, lanes, executor, *cluster, tuple(plugin), download, quiet, again, graphs)
+    return runs, runner.Options(*rest, suite_changes=as_arguments(changes), origins=known), reports
 
 
 def suite_command(app: typer.Typer, default: str = "") -> Callable:
-    """Make an action on (runs, options, reports) a command that takes all the options of `suite_options`.
+    """Decorator: makes a function of (runs, options, reports) a command with the options of `suite_options`.
 
-    default: the suite, where the command can do without its name.
+    default: the suite that is used if the user names none; if empty, a suite must be named.
     """
 
     def register(action: Callable) -> Callable:

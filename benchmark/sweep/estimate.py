@@ -9,10 +9,14 @@ from benchmark.acceleration.machine import machine
 from benchmark.data import datasets
 from benchmark.experiment.run import Run
 from benchmark.store import Record, Store
+from benchmark.sweep import schedule
+from benchmark.sweep.plan import waves
 from benchmark.sweep.progress import format_duration
 from benchmark.sweep.runner import Options, Plan
 from benchmark.training import model_size
 from benchmark.training.provenance import device_name
+
+WORKERS = (1, 2, 4, 8)  # devices for which the time on a cluster is estimated
 
 
 def describe(plan: Plan, options: Options) -> str:
@@ -28,7 +32,12 @@ def describe(plan: Plan, options: Options) -> str:
             lines.append(f"  wave {number}{where}: {', '.join(run.label for run in cohort)}")
     lines += [f"  unfit: {run.label}: {plan.unfit[run.id]}" for run in plan.runs if run.id in plan.unfit]
     if missing:
-        lines.append(time_needed(plan, list(latest.values()), device_name(machine(options.device).device)))
+        records = list(latest.values())
+        device = device_name(machine(options.device).device)
+        if options.executor == "ray":  # this machine need not be like those that train
+            device = schedule.measured_device(missing, records) or device
+        lines.append(time_needed(plan, records, device))
+        lines += filter(None, [scaling(missing, options.lanes, records, device)])
         lines.append(f"disk: {disk(missing, options) / 1e6:,.0f} MB of weights and logits, not counting checkpoints")
     return "\n".join(lines)
 
@@ -38,7 +47,7 @@ def time_needed(plan: Plan, records: list[Record], device: str) -> str:
     known, unknown = 0.0, 0
     for wave in plan.waves:
         for cohort in wave:
-            each = [run_seconds(run, records, device) for run in cohort]
+            each = [schedule.run_seconds(run, records, device) for run in cohort]
             unknown += each.count(None)
             known += sum(seconds for seconds in each if seconds)
     if not known:
@@ -47,19 +56,23 @@ def time_needed(plan: Plan, records: list[Record], device: str) -> str:
     return f"time: about {format_duration(known)} on {device}, from earlier runs{rest}"
 
 
-def run_seconds(run: Run, records: list[Record], device: str) -> float | None:
-    """Estimated seconds of a run, from the newest record with the same data set, networks and device; None without one.
-
-    A run that trained in a cohort counts for its share: the seconds of an epoch divided by the number of lanes.
+def scaling(runs: list[Run], lanes: int, records: list[Record], device: str) -> str:
+    """Estimated time of the missing runs with `--executor ray` on 1, 2, 4 and 8 devices, and what bounds it; "" if none
+    of their networks was measured on this device.
     """
-    teacher = run.teacher.student if run.teacher else None
-    for record in sorted(records, key=lambda r: r.provenance.get("ended") or "", reverse=True):
-        earlier, time = record.run, record.clock
-        its_teacher = earlier["teacher"]["student"] if earlier["teacher"] else None
-        same = (earlier["dataset"], earlier["student"], its_teacher) == (run.dataset, run.student, teacher)
-        if same and record.status == "done" and record.provenance.get("device") == device and time.get("lanes"):
-            return (time["train_s"] / time["lanes"] + time["evaluate_s"]) / time["epochs"] * run.recipe.epochs
-    return None
+    cohorts = [cohort for wave in schedule.separate(waves(runs), lanes) for cohort in wave]
+    each = [schedule.cohort_seconds(cohort, records, device) for cohort in cohorts]
+    if len(cohorts) < 2 or not any(each):
+        return ""
+    durations, after = [seconds or 0.0 for seconds in each], schedule.dependencies(cohorts)
+    times = [format_duration(schedule.makespan(durations, after, workers)) for workers in WORKERS]
+    chain = format_duration(max(schedule.longest_paths(durations, after)))
+    rest = f"; {each.count(None)} cohorts with networks not measured yet are left out" if None in each else ""
+    counts = ", ".join(map(str, WORKERS))
+    return (
+        f"time with --executor ray on {counts} devices: {', '.join(times)}; "
+        f"never less than {chain}, the longest chain of a teacher and a cohort of its students{rest}"
+    )
 
 
 def disk(runs: list[Run], options: Options) -> float:

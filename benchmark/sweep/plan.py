@@ -12,7 +12,7 @@ from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
 from benchmark.store import Record
 from methods import registry
-from methods.contract import Unfit
+from methods.contract import BadKnob, Shape, Unfit
 
 FINAL_STATES = ("done", "diverged", "unfit")  # repeating such a run would end the same way
 
@@ -30,10 +30,10 @@ def check_runs(runs: Iterable[Run], infos: Mapping[str, DatasetInfo]) -> dict[st
     """Build every network and method on the meta device, which takes seconds and no memory for weights.
 
     infos: data set -> its classes and image size.  Returns id -> reason for the runs whose method does not support
-    their pair.  Raises BadInput for an unknown network, a method that cannot be built, or images that are too small
-    for the recipe's padding.
+    their pair.  Raises BadInput for an unknown network, a knob whose value does not fit the networks or the recipe, a
+    method that cannot be built, or images that are too small for the recipe's padding.
     """
-    unfit = {}
+    unfit, reasons = {}, {}
     for run in with_teachers(runs):
         info = infos[run.dataset]
         classes, size = info.classes, (info.height, info.width)
@@ -46,14 +46,27 @@ def check_runs(runs: Iterable[Run], infos: Mapping[str, DatasetInfo]) -> dict[st
                 f"{run.recipe.crop} pixels: choose a smaller `crop` in the recipe, or `pad: zero`"
             )
         teacher = models.shape(run.teacher.student, classes, size) if run.teacher else student
-        try:
-            with torch.device("meta"):
-                registry.get(run.method)(student, teacher, **run.knobs)
-        except Unfit as reason:
-            unfit[run.id] = str(reason)
-        except Exception as fault:
-            raise BadInput(f"method {run.method!r} cannot be built for {run.label}: {fault}") from fault
+        key = (student, teacher, run.method, repr(run.knobs), run.recipe.epochs)
+        if key not in reasons:  # as of another seed
+            reasons[key] = why_unfit(run, student, teacher)
+        if reasons[key]:
+            unfit[run.id] = reasons[key]
     return unfit
+
+
+def why_unfit(run: Run, student: Shape, teacher: Shape) -> str:
+    """Why the method of a run does not support its pair; "" if it does.  Raises BadInput if a knob is at fault."""
+    try:
+        with torch.device("meta"):
+            registry.get(run.method)(student, teacher, **run.knobs).stages(run.recipe.epochs)
+    except Unfit as reason:
+        return str(reason) or "no reason is given"
+    except BadKnob as fault:
+        raise BadInput(f"{run.method}.{fault.knob} = {fault.value!r:.60} for {run.label}: {fault.reason}") from fault
+    except Exception as fault:
+        problem = " ".join(f"{type(fault).__name__}: {fault}".split())
+        raise BadInput(f"method {run.method!r} cannot be built for {run.label}: {problem}") from fault
+    return ""
 
 
 def pending(runs: Iterable[Run], latest: Mapping[str, Record], kept: Iterable[str]) -> list[Run]:
@@ -77,7 +90,8 @@ def pending(runs: Iterable[Run], latest: Mapping[str, Record], kept: Iterable[st
             continue
         if teacher.recipe is None:
             raise BadInput(
-                f"the weights of imported teacher {teacher.student} ({teacher.id}) are missing: import them again"
+                f"the weights of imported teacher {teacher.student} ({teacher.id}) are missing: "
+                "import them again with `import-weights`"
             )
         teachers[teacher.id] = teacher
         needed.append(teacher.teacher)

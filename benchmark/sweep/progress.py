@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from benchmark.experiment.run import Run
 from benchmark.store import Record
+from benchmark.sweep.load import load_warning
 from benchmark.training.lane import Lane
 from benchmark.training.loop import Callback
 
@@ -23,9 +24,16 @@ class PlainProgress(Callback):
 
     def on_epoch_end(self, lanes: list[Lane], epoch: int, epochs: int, rate: float) -> None:
         self.show(f"{self.title} · {self.describe(lanes, epoch, epochs, rate)}")
+        self.show_load(lanes)
 
     def on_run_end(self, record: Record) -> None:
         self.show(f"{self.title} · {outcome(record)}")
+
+    def show_load(self, lanes: list[Lane]) -> None:
+        """Print once that other programs slow down the training, and what to do."""
+        warning = load_warning(lanes[0].context.machine.device)
+        if warning:
+            self.show(f"{self.title} · {warning}")
 
     def describe(self, lanes: list[Lane], epoch: int, epochs: int, rate: float) -> str:
         """The epoch, images per second, the latest accuracy of each lane, and the estimated time left."""
@@ -45,6 +53,7 @@ class LiveProgress(PlainProgress):
     def on_epoch_end(self, lanes: list[Lane], epoch: int, epochs: int, rate: float) -> None:
         status = self.describe(lanes, epoch, epochs, rate)
         self.progress.update(self.task, completed=epoch, total=epochs, status=status)
+        self.show_load(lanes)
 
 
 @contextmanager

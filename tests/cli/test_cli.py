@@ -1,4 +1,4 @@
-"""The command line, as a person meets it: each call is a process of its own."""
+"""The command line, called as a separate process: error messages, `plan` and `list`."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ REFERENCE = Path(__file__).parents[1] / "reference" / "checkpoints"
 
 
 @pytest.fixture
-def refused(run_cli, tmp_path):
-    """A function: words -> the one line with which they are refused, having written nothing."""
+def error_of(run_cli, tmp_path):
+    """A function: arguments -> the one line of the error; asserts that nothing was written."""
 
-    def run(*words):
-        places = ["--results", tmp_path / "results"]
-        if words[0] == "run":
-            places += ["--reports", tmp_path / "reports"]
-        done = run_cli(*words, *places)
-        assert done.code == 2, done.err
-        assert done.out == ""
-        (line,) = done.err.splitlines()
+    def run(*arguments):
+        options = ["--results", tmp_path / "results"]
+        if arguments[0] == "run":
+            options += ["--reports", tmp_path / "reports"]
+        finished = run_cli(*arguments, *options)
+        assert finished.code == 2, finished.err
+        assert finished.out == ""
+        (line,) = finished.err.splitlines()
         assert line.startswith("error: ")
         assert not (tmp_path / "results").exists()
         assert not (tmp_path / "reports").exists()
@@ -31,7 +31,7 @@ def refused(run_cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "hints"),
+    ("arguments", "expected"),
     [
         (["digitz"], ["'digitz'", "did you mean 'digits'"]),
         (["digits", "-m", "ce,kdd"], ["'kdd'", "did you mean 'kd'"]),
@@ -43,40 +43,40 @@ def refused(run_cli, tmp_path):
         (["digits", "--precision", "fp16"], ["fp16", "bf16"]),
         (["digits", "--executor", "cloud"], ["here or spawn", "'cloud'"]),
     ],
-    ids=lambda words: " ".join(words) if words[0].startswith("digit") else "",
+    ids=lambda arguments: " ".join(arguments) if arguments[0].startswith("digit") else "",
 )
-def test_a_wrong_word_is_one_line_that_says_what_was_meant(refused, words, hints):
-    line = refused("plan", *words)
-    for hint in hints:
-        assert hint in line
+def test_a_wrong_argument_is_one_line_that_names_the_right_one(error_of, arguments, expected):
+    line = error_of("plan", *arguments)
+    for part in expected:
+        assert part in line
 
 
-def test_missing_data_is_told_with_what_to_put_where(refused, tmp_path):
-    line = refused("run", "mini", "--data", tmp_path / "data")
-    for word in (str(tmp_path / "data"), "cifar-100-python.tar.gz", "--download"):
-        assert word in line
+def test_the_error_for_missing_data_says_what_to_put_where(error_of, tmp_path):
+    line = error_of("run", "mini", "--data", tmp_path / "data")
+    for part in (str(tmp_path / "data"), "cifar-100-python.tar.gz", "--download"):
+        assert part in line
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "hints"),
+    ("arguments", "expected"),
     [
         (["resnet8.pth", "--model", "resnet9", "--dataset", "cifar100"], ["'resnet9'", "did you mean resnet"]),
         (["resnet8.pth", "--model", "resnet8", "--dataset", "digits"], ["resnet8.pth", "number of classes"]),
     ],
-    ids=lambda words: " ".join(words[:3]) if len(words) == 5 else "",
+    ids=lambda arguments: " ".join(arguments[:3]) if len(arguments) == 5 else "",
 )
-def test_weights_that_cannot_be_imported_are_refused_and_not_kept(refused, tmp_path, words, hints):
-    line = refused("import-weights", REFERENCE / words[0], *words[1:], "--data", tmp_path / "data")
-    for hint in hints:
-        assert hint in line
+def test_weights_that_cannot_be_imported_are_refused_and_not_kept(error_of, tmp_path, arguments, expected):
+    line = error_of("import-weights", REFERENCE / arguments[0], *arguments[1:], "--data", tmp_path / "data")
+    for part in expected:
+        assert part in line
 
 
-def test_a_plan_counts_what_is_to_do_and_writes_nothing(run_cli, tmp_path):
-    done = run_cli("plan", "digits", "-m", "ce,kd", "--results", tmp_path / "results", "--device", "cpu")
-    assert (done.code, done.err) == (0, "")
-    first, *rest = done.out.splitlines()
-    assert first == "5 runs: 0 there, 5 to do, 0 unfit"  # one teacher; two methods, two seeds
+def test_a_plan_counts_the_missing_runs_and_writes_nothing(run_cli, tmp_path):
+    finished = run_cli("plan", "digits", "-m", "ce,kd", "--results", tmp_path / "results", "--device", "cpu")
+    assert (finished.code, finished.err) == (0, "")
+    first, *rest = finished.out.splitlines()
+    assert first == "5 runs: 0 finished, 5 to do, 0 unfit"  # one teacher; two methods, two seeds
     assert rest[0] == "  wave 1: resnet20 ce seed 0"
     assert rest[1] == "  wave 2: resnet8 ce seed 0, resnet20-resnet8 kd seed 0"
     assert rest[2] == "  wave 2: resnet8 ce seed 1, resnet20-resnet8 kd seed 1"
@@ -94,26 +94,25 @@ class Outside(Method):
 '''
 
 
-def test_the_shelves_are_listed_with_what_a_plug_in_adds(run_cli, tmp_path):
+def test_list_shows_everything_including_the_methods_of_a_plug_in(run_cli, tmp_path):
     (tmp_path / "outside.py").write_text(OUTSIDE)
-    done = run_cli("list", "--plugin", tmp_path / "outside.py", cwd=tmp_path)
-    assert (done.code, done.err) == (0, "")
-    for word in ("temperature=4.0, alpha=0.9", "outside    Attention to nothing.", "weight=2.0"):
-        assert word in done.out
+    finished = run_cli("list", "--plugin", tmp_path / "outside.py", cwd=tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    for part in ("temperature=4.0, alpha=0.9", "outside    Attention to nothing.", "weight=2.0"):
+        assert part in finished.out
     for line in ("ResNet50", "wrn_40_2", "MobileNetV2", "torchvision:NAME", "cifar100", "digits"):
-        assert line in done.out.splitlines()
-    for word in ("crd        CIFAR-100, the CRD benchmark", "folder:NAME"):
-        assert word in done.out
+        assert line in finished.out.splitlines()
+    for part in ("crd        CIFAR-100, the CRD benchmark", "folder:NAME"):
+        assert part in finished.out
 
 
-@pytest.mark.parametrize("shelf", ["methods", "models", "suites", "datasets"])
-def test_one_shelf_is_listed_alone(shelf):
-    """In this process: the words are the same."""
-    first, *rest = describe(shelf).splitlines()
-    assert first.startswith(shelf)
+@pytest.mark.parametrize("kind", ["methods", "models", "suites", "datasets"])
+def test_one_kind_is_listed_alone(kind):
+    first, *rest = describe(kind).splitlines()
+    assert first.startswith(kind)
     assert rest
 
 
-def test_an_unknown_shelf_is_refused_with_the_nearest():
+def test_an_unknown_kind_is_refused_with_the_closest():
     with pytest.raises(BadInput, match="'method'; did you mean 'methods'"):
         describe("method")

@@ -1,4 +1,4 @@
-"""From an idea to a compared method: one file outside the repository, no other edit."""
+"""A method in one file outside the repository goes through list, check, run, cost and report."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.fixture
 def plugin(tmp_path):
-    """The README's example, as a newcomer saves it."""
+    """The file of the README's example method."""
     example = next(part for part in README.split("```python\n")[1:] if "@register" in part).split("```")[0]
     assert example.count("\n") <= 25
     path = tmp_path / "centred.py"
@@ -21,7 +21,7 @@ def plugin(tmp_path):
 
 
 def rows(path):
-    """The lines of a CSV that are the newcomer's."""
+    """The rows of a CSV table for the example method."""
     with path.open() as file:
         return [row for row in csv.DictReader(file) if row["method"] == "centred"]
 
@@ -32,9 +32,9 @@ def test_one_file_enters_list_check_run_cost_table_and_report(plugin, run_cli, t
     assert "reads logits; of the teacher logits" in listed.out
     checked = run_cli("check", plugin)
     assert (checked.code, checked.out.count("conforms")) == (0, 2), checked.out
-    places = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
-    done = run_cli("run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce,centred", "--plugin", plugin, *places)
-    assert done.code == 0, done.err
+    options = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
+    finished = run_cli("run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce,centred", "--plugin", plugin, *options)
+    assert finished.code == 0, finished.err
     tables = tmp_path / "reports" / "tables"
     (accuracy,) = rows(next(tables.glob("*-accuracy.csv")))
     (cost,) = rows(next(tables.glob("*-cost.csv")))
@@ -46,11 +46,11 @@ def test_one_file_enters_list_check_run_cost_table_and_report(plugin, run_cli, t
     assert {(r["run"]["method"], r["kind"]) for r in known} >= {("centred", "run"), ("centred", "cost")}
 
 
-def test_runs_are_repeated_on_demand_beside_their_first_records(run_cli, tmp_path):
-    words = ["run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce", "--precision", "fp32", "--quiet"]
-    places = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
+def test_runs_are_repeated_on_demand_and_their_first_records_are_kept(run_cli, tmp_path):
+    arguments = ["run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce", "--precision", "fp32", "--quiet"]
+    options = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
     for extra in ([], ["--again"]):
-        assert run_cli(*words, *places, *extra).code == 0
+        assert run_cli(*arguments, *options, *extra).code == 0
     found = sorted(path.name for path in (tmp_path / "results" / "records").glob("*[0-9].json"))
     assert [name[12:] for name in found] == ["-1.json", "-2.json"]
     curves = [json.loads((tmp_path / "results" / "records" / name).read_text())["curve"] for name in found]

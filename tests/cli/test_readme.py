@@ -1,4 +1,4 @@
-"""What the README shows is so."""
+"""The README and CONTRIBUTING agree with the code: example, suites, networks, folders and paths."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_the_method_in_twenty_lines_conforms_and_composes(tmp_path, shelf):
+def test_the_example_method_conforms_and_composes(tmp_path, isolated_registry):
     code = re.search(r"```python\n(.*?)```", README, re.S)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     (tmp_path / "centred.py").write_text(code)
@@ -37,11 +37,11 @@ def test_the_number_of_networks_is_right():
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([\w./-]+)\)", README))
-def test_every_picture_and_link_is_there(path):
+def test_every_picture_and_link_exists(path):
     assert (ROOT / path).exists()
 
 
-def test_the_map_is_the_folder_list():
+def test_the_folders_in_the_readme_are_those_of_the_package():
     tree = re.search(r"```text\n(.*?)```", README, re.S)[1]
     folders = sorted(path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py"))
     assert sorted(re.findall(r"^  (\w+)/ ", tree, re.M)) == folders
@@ -50,5 +50,5 @@ def test_the_map_is_the_folder_list():
 
 
 @pytest.mark.parametrize("path", re.findall(r"`((?:benchmark|methods|tests)/[\w./]+)`", README + CONTRIBUTING))
-def test_every_path_that_is_named_is_there(path):
+def test_every_named_path_exists(path):
     assert (ROOT / path).exists()

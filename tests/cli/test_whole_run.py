@@ -1,4 +1,4 @@
-"""The whole way through, as a person takes it: one command, from images to a report, on the bundled digits."""
+"""End-to-end tests of the command line on the bundled digits: from images to a report."""
 
 import json
 import os
@@ -42,21 +42,21 @@ class Refuses(Plain):
 
 @pytest.fixture
 def run(run_cli, tmp_path):
-    """A function: words -> what `run` with results and reports of its own answered."""
-    places = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
-    return lambda *words: run_cli("run", *words, *places)
+    """A function: arguments -> the result of `run` with its own folders of results and reports."""
+    options = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
+    return lambda *arguments: run_cli("run", *arguments, *options)
 
 
 def statuses(tmp_path):
-    """(method, network) -> status of the record that counts."""
+    """(method, network) -> status of the valid record."""
     latest = Store(tmp_path / "results").latest().values()
     return {(record.run["method"], record.run["student"]): record.status for record in latest}
 
 
-def test_one_command_trains_teacher_and_students_and_renders_a_report_and_again_does_nothing(run, tmp_path):
-    done = run(*SHORT, "-m", "ce,kd")
-    assert done.code == 0, done.err
-    assert str(tmp_path / "reports" / "index.html") in done.out
+def test_one_command_trains_teacher_and_students_and_writes_a_report_and_a_second_call_changes_nothing(run, tmp_path):
+    finished = run(*SHORT, "-m", "ce,kd")
+    assert finished.code == 0, finished.err
+    assert str(tmp_path / "reports" / "index.html") in finished.out
     assert statuses(tmp_path) == {("ce", "resnet20"): "done", ("ce", "resnet8"): "done", ("kd", "resnet8"): "done"}
     store = Store(tmp_path / "results")
     kd = next(record for record in store.latest().values() if record.run["method"] == "kd")
@@ -74,12 +74,12 @@ def test_one_command_trains_teacher_and_students_and_renders_a_report_and_again_
     assert (tmp_path / "reports" / "index.html").read_bytes() == page
 
 
-def test_a_failed_run_is_named_after_everything_else_is_done_and_the_exit_code_says_so(run, tmp_path):
+def test_a_failed_run_is_named_after_all_other_runs_are_done_and_the_exit_code_is_1(run, tmp_path):
     plugin = tmp_path / "broken.py"
     plugin.write_text(BROKEN)
-    done = run(*SHORT, "-m", "breaks,refuses,kd", "--plugin", plugin)
-    assert done.code == 1
-    (line,) = [line for line in done.err.splitlines() if line.startswith("failed:")]
+    finished = run(*SHORT, "-m", "breaks,refuses,kd", "--plugin", plugin)
+    assert finished.code == 1
+    (line,) = [line for line in finished.err.splitlines() if line.startswith("failed:")]
     assert "breaks" in line
     assert "no more ideas" in line
     found = statuses(tmp_path)
@@ -93,15 +93,15 @@ def test_a_failed_run_is_named_after_everything_else_is_done_and_the_exit_code_s
 def test_a_process_for_each_device_gives_the_same_records_as_one_process(run_cli, tmp_path):
     curves = {}
     for executor in ("here", "spawn"):
-        words = ["--executor", executor, "--precision", "fp32", "--lanes", "1", "--quiet"]
-        places = ["--results", tmp_path / executor, "--reports", tmp_path / "reports"]
-        done = run_cli("run", *SHORT, "-m", "ce,kd", *words, *places)
-        assert done.code == 0, done.err
+        arguments = ["--executor", executor, "--precision", "fp32", "--lanes", "1", "--quiet"]
+        options = ["--results", tmp_path / executor, "--reports", tmp_path / "reports"]
+        finished = run_cli("run", *SHORT, "-m", "ce,kd", *arguments, *options)
+        assert finished.code == 0, finished.err
         curves[executor] = {id: record.curve for id, record in Store(tmp_path / executor).latest().items()}
     assert curves["here"] == curves["spawn"]
 
 
-def test_an_image_folder_in_place_of_the_suites_data_is_said_in_record_and_table(run, tmp_path):
+def test_an_image_folder_instead_of_the_suites_data_is_stated_in_record_and_table(run, tmp_path):
     rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 5)):
         for label in ("cat", "dog"):
@@ -109,8 +109,8 @@ def test_an_image_folder_in_place_of_the_suites_data_is_said_in_record_and_table
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{number}.png")
-    done = run(*SHORT, "-m", "kd", "--dataset", "folder:pets", "--data", tmp_path / "data")
-    assert done.code == 0, done.err
+    finished = run(*SHORT, "-m", "kd", "--dataset", "folder:pets", "--data", tmp_path / "data")
+    assert finished.code == 0, finished.err
     records = Store(tmp_path / "results").latest().values()
     assert {record.run["dataset"] for record in records} == {"folder:pets"}
     assert {(record.provenance["data"]["train"], record.provenance["data"]["judged"]) for record in records} == {
@@ -121,7 +121,7 @@ def test_an_image_folder_in_place_of_the_suites_data_is_said_in_record_and_table
     assert all("folder:pets" in table.read_text() for table in tables)
 
 
-def test_the_heldout_judge_never_shows_a_network_the_test_images(run, tmp_path):
+def test_the_holdout_judge_never_uses_the_test_images(run, tmp_path):
     suite = tmp_path / "tuning.yaml"
     suite.write_text(
         "title: Tuning\ndataset: digits\njudge: holdout\npairs: [resnet20-resnet8]\nmethods: [ce]\n"
@@ -132,23 +132,23 @@ def test_the_heldout_judge_never_shows_a_network_the_test_images(run, tmp_path):
     assert (record.provenance["data"]["train"], record.provenance["data"]["judged"]) == (270, 30)
 
 
-def test_imported_weights_are_measured_kept_and_learnt_from(run_cli, run, tmp_path):
+def test_imported_weights_are_kept_as_a_teacher_and_not_measured_without_data(run_cli, run, tmp_path):
     checkpoint = ROOT / "tests" / "reference" / "checkpoints" / "resnet8.pth"
-    words = ["--model", "resnet8", "--dataset", "cifar100", "--results", tmp_path / "results"]
-    done = run_cli("import-weights", checkpoint, *words, "--data", tmp_path / "nowhere")
-    assert done.code == 0, done.err
+    arguments = ["--model", "resnet8", "--dataset", "cifar100", "--results", tmp_path / "results"]
+    finished = run_cli("import-weights", checkpoint, *arguments, "--data", tmp_path / "nowhere")
+    assert finished.code == 0, finished.err
     (record,) = Store(tmp_path / "results").latest().values()
-    assert f"--teacher resnet8={record.id}" in done.out
+    assert f"--teacher resnet8={record.id}" in finished.out
     assert record.score is None
-    assert "not measured" in done.out
+    assert "not measured" in finished.out
     assert Store(tmp_path / "results").weights(record.id).parent.name == "teachers"
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
-    words = ["run", "digits", "--seeds", "0", "-m", "ce", "--results", tmp_path / "results", "--reports", tmp_path]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
+def test_ctrl_c_ends_with_exit_code_130_and_without_records(tmp_path):
+    arguments = ["run", "digits", "--seeds", "0", "-m", "ce", "--results", tmp_path / "results", "--reports", tmp_path]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes ignore SIGINT
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
+        [sys.executable, "-m", "benchmark", *map(str, arguments)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -156,17 +156,17 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
     process.stdout.readline()
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped" in told
+    assert "stopped" in errors
     assert not list((tmp_path / "results" / "records").glob("*.json"))
 
 
-def test_speed_prints_one_object_whose_ratio_is_ours_over_the_plain_loops(run_cli, tmp_path):
+def test_speed_prints_one_object_with_the_ratio_of_this_loop_to_the_plain_loop(run_cli, tmp_path):
     pair = ["--teacher", "resnet8", "--student", "resnet8", "-m", "kd", "--data", tmp_path]
-    done = run_cli("speed", *pair, "--steps", "2", "--repeats", "2", "--json")
-    assert done.code == 0, done.err
-    found = json.loads(done.out)
+    finished = run_cli("speed", *pair, "--steps", "2", "--repeats", "2", "--json")
+    assert finished.code == 0, finished.err
+    found = json.loads(finished.out)
     rates = found["images_per_s"]
     assert found["ratio"] == pytest.approx(rates["ours"]["best"] / rates["plain"]["best"])
     assert found["images"] == "random pixels"

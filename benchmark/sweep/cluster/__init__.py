@@ -1,0 +1,1 @@
+"""Executor `ray`: cohorts on the machines of a Ray cluster."""

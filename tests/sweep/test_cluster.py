@@ -1,0 +1,210 @@
+"""The parts of the executor `ray` that need no Ray: what a cohort occupies, what is sent, what comes back."""
+
+import io
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from benchmark.errors import BadInput
+from benchmark.experiment.run import Recipe, Run, Steps
+from benchmark.store import Record, Store, dump
+from benchmark.sweep import runner
+from benchmark.sweep.cluster import connect, executor, parcel, worker
+from benchmark.sweep.cluster.connect import Footprint, find_footprint, fits
+from benchmark.sweep.cluster.parcel import Parcel
+from benchmark.sweep.cluster.worker import Job
+from benchmark.sweep.executors import Fault
+from benchmark.sweep.options import Options
+
+RECIPE = Recipe(epochs=1, lr=0.1, schedule=Steps(at=(1,)))
+TEACHER = Run(dataset="digits", student="resnet14", method="ce", recipe=RECIPE)
+RUN = Run(dataset="digits", student="resnet8", method="kd", teacher=TEACHER, recipe=RECIPE)
+
+
+def options(tmp_path, **changes):
+    return Options("digits", tmp_path / "results", tmp_path / "data", **changes)
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def result(run=RUN, status="done", **changes):
+    """The files of a run's result."""
+    record = Record(id=run.id, status=status, run=run.model_dump(mode="json"), made={"commit": None, "device": "there"})
+    files = {
+        f"records/{run.id}-1.json": dump(record).encode(),
+        f"weights/{run.id}.safetensors": save({"w": torch.ones(2)}),
+        f"predictions/{run.id}.npz": npz(top1=np.zeros(3), right=np.ones(3)),
+        f"logits/{run.id}.npz": npz(logits=np.zeros((3, 2))),
+    }
+    return Parcel({name: data for name, data in (files | changes).items() if data is not None})
+
+
+# ---- joining a cluster
+@pytest.mark.parametrize("changes", [{"cohort_gpus": 0.0}, {"cohort_gpus": 2.0}, {"cohort_hours": 0.0}], ids=str)
+def test_a_share_or_a_limit_that_is_none_is_refused(tmp_path, changes):
+    (name,) = changes
+    with pytest.raises(BadInput, match=f"--{name.replace('_', '-')} is a .* above 0"):
+        connect.check_options(options(tmp_path, **changes))
+
+
+def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BadInput, match=r"python -m pip install -r requirements-cluster\.txt"):
+        runner.run([TEACHER], options(tmp_path, device="cpu", executor="ray"))
+    assert not (tmp_path / "results" / "records").exists()
+
+
+def test_a_plan_for_a_cluster_needs_no_ray(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    found = runner.make_plan([TEACHER, RUN], options(tmp_path, executor="ray"))
+    assert found.waves == [[[TEACHER]], [[RUN]]]
+
+
+@pytest.mark.parametrize("where", ["ray://head:10001", "head", "head:port"])
+def test_an_address_is_host_and_port(where):
+    with pytest.raises(BadInput, match="HOST:PORT"):
+        connect.check_address(where)
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once():
+    with pytest.raises(BadInput, match=r"no Ray cluster can be joined at 127\.0\.0\.1:1 .*ray start --head"):
+        connect.check_address("127.0.0.1:1")
+
+
+# ---- what a cohort occupies
+def test_on_processors_a_cohort_occupies_as_many_as_it_uses_threads(tmp_path):
+    assert find_footprint([{"CPU": 1.0}, {"CPU": 8.0}], options(tmp_path), 4) == Footprint("cpu", 4, 0)
+    with pytest.raises(BadInput, match=r"uses 16 threads.*OMP_NUM_THREADS"):
+        find_footprint([{"CPU": 8.0}, {}], options(tmp_path), 16)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share", "threads", "footprint"),
+    [
+        ([{"CPU": 64.0, "GPU": 8.0}], 1.0, 16, Footprint("cuda", 8, 1.0)),
+        ([{"CPU": 64.0, "GPU": 8.0}, {"CPU": 16.0}], 0.25, 16, Footprint("cuda", 2, 0.25)),
+        ([{"CPU": 64.0, "GPU": 2.0}, {"CPU": 4.0, "GPU": 4.0}], 0.5, 2, Footprint("cuda", 1, 0.5)),
+        ([{"CPU": 64.0, "GPU": 1.0}], 1.0, 4, Footprint("cuda", 4, 1.0)),
+    ],
+)
+def test_where_there_are_gpus_a_cohort_occupies_its_share_and_as_many_processors_as_are_left_for_it(
+    tmp_path, nodes, share, threads, footprint
+):
+    assert find_footprint(nodes, options(tmp_path, cohort_gpus=share), threads) == footprint
+    assert find_footprint(nodes, options(tmp_path, device="cpu"), 4).device == "cpu"
+
+
+def test_a_gpu_that_is_demanded_and_missing_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="no machine of the Ray cluster has a GPU"):
+        find_footprint([{"CPU": 8.0}], options(tmp_path, device="cuda"), 4)
+
+
+def test_a_machine_takes_as_many_cohorts_as_its_scarcest_resource_allows():
+    assert fits({"CPU": 9.0, "GPU": 2.0}, Footprint("cuda", 2, 0.25)) == 4
+    assert fits({"CPU": 64.0, "GPU": 1.0}, Footprint("cuda", 2, 1 / 3)) == 3
+    assert fits({"CPU": 9.0}, Footprint("cuda", 2, 1.0)) == 0
+    assert fits({"CPU": 9.0}, Footprint("cpu", 4, 0)) == 2
+
+
+def test_hours_become_seconds(tmp_path):
+    assert executor.time_limit([RUN], options(tmp_path)) is None
+    assert executor.time_limit([RUN], options(tmp_path, cohort_hours=0.5)) == 1800.0
+
+
+# ---- what is sent
+def job(tmp_path, **changes):
+    return Job(print, runner.Task([RUN], options(tmp_path, plugins=("outside/late.py", "a_module"))), **changes)
+
+
+def test_a_worker_that_shares_no_folder_gets_weights_and_plugins_and_keeps_its_checkpoints(tmp_path):
+    weights = Parcel({f"weights/{TEACHER.id}.safetensors": b"weights"})
+    sent = job(tmp_path, plugins=(("outside/late.py", b"# late"),), token=".shared-1")
+    task = worker.unpack(sent, tmp_path / "there", ("images",), (weights,))
+    store = Store(task.options.results)
+    assert store.root == tmp_path / "there" / "results"
+    assert store.weights(TEACHER.id).read_bytes() == b"weights"
+    assert Path(task.options.plugins[0]).read_bytes() == b"# late"
+    assert task.options.record_fields["plugins"] == ["late.py", "a_module"]
+    assert task.images == ("images",)
+    assert not (store.root / "checkpoints").exists()
+
+
+def test_a_worker_that_sees_the_token_writes_checkpoints_to_the_shared_folder_and_nothing_else(tmp_path):
+    token = Store(tmp_path / "results").checkpoint(".shared-1")
+    token.touch()
+    task = worker.unpack(
+        replace(job(tmp_path), task=runner.Task([TEACHER], options(tmp_path)), token=token.name),
+        tmp_path / "x",
+        None,
+        (),
+    )
+    Store(task.options.results).checkpoint(TEACHER.id).write_text("epoch 3")
+    assert Store(tmp_path / "results").checkpoint(TEACHER.id).read_text() == "epoch 3"
+    assert Store(task.options.results).root != Store(tmp_path / "results").root
+
+
+def test_students_of_a_teacher_without_weights_are_not_trained(tmp_path):
+    returned = worker.train(job(tmp_path), None, Parcel({}, Fault({"type": "ValueError", "message": "failed"})))
+    assert returned.files == {}
+    assert "no weights of its teacher" in returned.fault.error["message"]
+
+
+def sleep(task):
+    time.sleep(600)
+
+
+def test_a_process_that_exceeds_its_time_is_ended_and_the_reason_says_what_to_do():
+    fault = worker.supervise(Job(sleep, None, seconds=0.1), None)
+    assert fault.error["type"] == "TimeLimit"
+    assert "--cohort-hours" in fault.error["message"]
+    assert not fault.lost
+
+
+# ---- what comes back
+def test_a_result_is_written_with_the_commit_of_the_code_that_was_sent(tmp_path):
+    store = Store(tmp_path)
+    kept = parcel.keep(RUN, result(), store, {"commit": "c0ffee", "dirty": False})
+    assert kept.provenance == {"commit": "c0ffee", "dirty": False, "device": "there"}
+    assert store.latest()[RUN.id] == kept
+    assert store.weights(RUN.id).read_bytes() == result().files[f"weights/{RUN.id}.safetensors"]
+    assert np.load(store.predictions(RUN.id))["right"].shape == (3,)
+    assert np.load(store.logits(RUN.id))["logits"].shape == (3, 2)
+
+
+def test_a_run_without_a_result_brings_its_record_alone(tmp_path):
+    kept = parcel.keep(RUN, Parcel(dict(list(result(status="diverged").files.items())[:1])), Store(tmp_path), {})
+    assert kept.status == "diverged"
+    assert Store(tmp_path).weights(RUN.id) is None
+
+
+def test_a_parcel_without_a_record_of_the_run_is_none(tmp_path):
+    assert parcel.keep(TEACHER, result(), Store(tmp_path), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("parcel_", "reason"),
+    [
+        (result(**{f"records/{RUN.id}-1.json": b"rubbish"}), "a record that cannot be read"),
+        (result(**{f"records/{RUN.id}-1.json": b"\xff\xfe"}), "a record that cannot be read"),
+        (result(**{f"records/{RUN.id}-1.json": b"{}"}), r"a record that cannot be read \(id: .*required\)"),
+        (result(**{f"records/{RUN.id}-1.json": result(TEACHER).files[f"records/{TEACHER.id}-1.json"]}), "another run"),
+        (result(**{f"weights/{RUN.id}.safetensors": None}), "a record without weights"),
+        (result(**{f"weights/{RUN.id}.safetensors": b"rubbish"}), "weights, predictions or logits that cannot be read"),
+        (result(**{f"logits/{RUN.id}.npz": b"rubbish"}), "weights, predictions or logits that cannot be read"),
+    ],
+    ids=["no JSON", "no text", "no record", "another", "no weights", "no safetensors", "no arrays"],
+)
+def test_rubbish_is_named_and_leaves_nothing_behind(tmp_path, parcel_, reason):
+    with pytest.raises(ValueError, match=reason):
+        parcel.keep(RUN, parcel_, Store(tmp_path), {})
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
