@@ -1,4 +1,4 @@
-"""What several test files share: the data's folder, a shelf that forgets, the command line as a process."""
+"""Shared fixtures: the folder of data sets, a registry that is restored, the command line as a process."""
 
 import os
 import subprocess
@@ -15,18 +15,18 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def data_root():
-    """The folder of real data sets, or a skipped test."""
+    """The folder of real data sets; the test is skipped if there is none."""
     if not os.environ.get("KD_DATA"):
         pytest.skip("KD_DATA names no folder of real data")
     return Path(os.environ["KD_DATA"]).resolve()
 
 
 @pytest.fixture
-def shelf(monkeypatch):
-    """The registry's shelf; what a test files there is forgotten after it, plug-ins' modules too."""
-    monkeypatch.setattr(registry, "_shelf", dict(registry._shelf))
+def isolated_registry(monkeypatch):
+    """A copy of the registry's dict of methods; methods and plug-in modules that a test adds are removed after it."""
+    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
     modules = set(sys.modules)
-    yield registry._shelf
+    yield registry._methods
     for name in set(sys.modules) - modules:
         if name.startswith(("kd_plugin_", "outside_")):
             del sys.modules[name]
@@ -34,12 +34,12 @@ def shelf(monkeypatch):
 
 @pytest.fixture
 def run_cli():
-    """A function: words of the command line -> code, out, err of `python -m benchmark` in the project's folder."""
+    """A function: arguments -> code, out, err of `python -m benchmark`, run in the project's folder."""
 
-    def run(*words, cwd=ROOT):
+    def run(*arguments, cwd=ROOT):
         environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        command = [sys.executable, "-m", "benchmark", *map(str, words)]
-        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-        return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+        command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
+        finished = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+        return SimpleNamespace(code=finished.returncode, out=finished.stdout, err=finished.stderr)
 
     return run

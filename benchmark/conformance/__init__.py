@@ -1,1 +1,1 @@
-"""Whether a method keeps the contract, and what it reads and adds."""
+"""Conformance of methods: checks of the contract, and a summary of what a method reads and adds."""

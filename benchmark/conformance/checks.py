@@ -1,6 +1,7 @@
-"""The conformance checks, as plain functions: for our methods, for CI, for methods from outside.
+"""The conformance checks of methods, as plain functions that tests and the command `check` run.
 
-Each takes a Trial (a method on a pair of small networks and a few images) and raises AssertionError with a sentence.
+Each takes a Trial (a method on a pair of small networks and a few images) and raises AssertionError with a sentence
+that says what is wrong.  The command prints the name of a failed check, with spaces for underscores.
 
 N images in a batch
 """
@@ -15,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmark.acceleration.guards import Guard
+from benchmark.acceleration.graphed_function import Guard
 from benchmark.acceleration.output_cast import detach_outputs
 from benchmark.conformance.trial import (
     EPOCHS,
@@ -33,57 +34,62 @@ from benchmark.training.loop import steps, train
 from methods.contract import Stage
 
 Check = Callable[[Trial], None]
-WAITS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__")
+# methods of Tensor that wait for the device
+SYNCHRONISING = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__")
 
 
 def knobs_can_be_recorded(trial: Trial) -> None:
-    """Every knob has a type, a default that fits it, and a value that JSON can say."""
+    """Every knob has a type, a default of that type, and a value that JSON can represent."""
     json.dumps(resolve.resolve_knobs(trial.method, {}), allow_nan=False)
 
 
-def terms_are_finite_scalars(trial: Trial) -> None:
-    """A loss gives named, finite, float scalars on batches of any size, the same for the same batch."""
+def loss_terms_are_finite_scalars(trial: Trial) -> None:
+    """A loss returns named finite scalars for batches of 1, 2 and 5 images, and the same ones if called again."""
     for lane, stage in itertools.chain(each_stage(trial, trained=False), each_stage(trial)):
         for count in (1, 2, 5):
             s, t, batch = outputs(lane, count)
             terms = stage.loss(s, t, batch)
-            assert isinstance(terms, dict) and terms, f"the loss of stage {stage.name!r} must be a dict of terms"
+            assert isinstance(terms, dict) and terms, f"the loss of stage {stage.name!r} must return a dict of terms"
             for name, value in terms.items():
                 assert isinstance(value, Tensor), f"the term {name!r} must be a tensor, not {type(value).__name__}"
                 assert value.shape == (), f"the term {name!r} has shape {tuple(value.shape)}; it must be a scalar"
                 assert value.isfinite(), f"the term {name!r} is {value.item()} on a batch of {count}"
             again = stage.loss(s, t, batch)
             assert all(again[name].equal(terms[name]) for name in terms), (
-                "the loss answers twice differently: make it pure"
+                "the loss returns other values when it is called again on the same batch: make it a pure function"
             )
 
 
-def everything_trained_gets_a_gradient(trial: Trial) -> None:
-    """In some stage, each parameter of student and method is reached by the loss."""
+def every_parameter_gets_a_gradient(trial: Trial) -> None:
+    """Each parameter of student and method gets a gradient from the loss of at least one stage."""
     reached: set[str] = set()
     for lane, stage in each_stage(trial):
         s, t, batch = outputs(lane, 5)
         sum(stage.loss(s, t, batch).values()).backward()
         reached |= {name for name, p in named_parameters(lane) if p.grad is not None}
         missed = sorted({name for name, _ in named_parameters(lane)} - reached)
-    assert not missed, f"no stage trains {missed[0]} ({len(missed)} parameters in all): the loss does not reach it"
+    assert not missed, (
+        f"no stage trains {missed[0]} ({len(missed)} parameters without a gradient): the loss does not depend on it"
+    )
 
 
-def the_teacher_stays_as_it_is(trial: Trial) -> None:
-    """No gradient reaches the teacher, and training leaves its weights alone."""
+def training_does_not_change_the_teacher(trial: Trial) -> None:
+    """The teacher gets no gradients, and its weights and buffers are the same after training."""
     context = trial.context()
     if context.teacher is None:
         return
     net = context.teacher.net.net
     before = {name: value.clone() for name, value in net.state_dict().items()}
     train([trial.run], context)
-    assert all(p.grad is None for p in net.parameters()), "a gradient reached the teacher"
+    assert all(p.grad is None for p in net.parameters()), (
+        "the teacher got gradients: `loss` must not propagate into its weights"
+    )
     changed = [name for name, value in net.state_dict().items() if not value.equal(before[name])]
-    assert not changed, f"the teacher's {changed[0]} changed during training"
+    assert not changed, f"training changed {changed[0]} of the teacher: it must stay frozen"
 
 
-def odd_features_do_no_harm(trial: Trial) -> None:
-    """Constant features, zero features, a single class, and bf16's rounding leave terms and gradients finite."""
+def loss_and_gradients_stay_finite_on_degenerate_features(trial: Trial) -> None:
+    """Loss and gradients are finite for features that are constant, zero, of a single class, or rounded to bf16."""
     for lane, stage in each_stage(trial):
         for kind in ("constant", "zero", "one class", "bf16"):
             s, t, batch = outputs(lane, 5, kind)
@@ -96,56 +102,57 @@ def odd_features_do_no_harm(trial: Trial) -> None:
             )
 
 
-def the_last_stage_has_the_recipes_epochs(trial: Trial) -> None:
-    """Stages have names and epochs; the last one is the recipe's, earlier ones are extra."""
+def the_last_stage_has_the_epochs_of_the_recipe(trial: Trial) -> None:
+    """Stages are instances of Stage; the last one has the epochs of the recipe, those before it are additional."""
     stages = trial.lane().stages
     assert all(isinstance(stage, Stage) and stage.epochs >= 0 for stage in stages), (
-        "stages must be Stage(name, epochs, loss)"
+        "`stages` must return a list of Stage(name, epochs, loss)"
     )
-    assert stages[-1].epochs == EPOCHS, f"the last stage has {stages[-1].epochs} epochs, the recipe asks for {EPOCHS}"
+    assert stages[-1].epochs == EPOCHS, f"the last stage has {stages[-1].epochs} epochs, the recipe has {EPOCHS}"
 
 
-def state_has_two_homes(trial: Trial) -> None:
-    """What training changes is a parameter or a buffer: nothing else survives a resume."""
+def tensors_are_parameters_or_buffers(trial: Trial) -> None:
+    """No module of the method holds a tensor in a plain attribute: checkpoints save parameters and buffers only."""
     lane = trial.lane()
     train_one_epoch(lane)
     for module in lane.method.modules():
-        loose = [name for name, value in vars(module).items() if isinstance(value, Tensor)]
-        assert not loose, f"{loose[0]!r} is a tensor in a plain attribute: use register_buffer, or a resume loses it"
+        unsaved = [name for name, value in vars(module).items() if isinstance(value, Tensor)]
+        assert not unsaved, f"{unsaved[0]!r} is a tensor in a plain attribute, lost on resume: use register_buffer"
 
 
-def a_step_waits_for_nothing(trial: Trial) -> None:
-    """No `.item()`, `.cpu()` or `if tensor` in `loss` and `observe`: each would stall a GPU at every step."""
+def a_step_does_not_synchronise_with_the_device(trial: Trial) -> None:
+    """`loss` and `observe` use no `.item()`, `.cpu()` or `if tensor`: each would make every step wait for the GPU."""
     for lane, stage in each_stage(trial):
         s, t, batch = outputs(lane, 5)
-        kept = {name: getattr(Tensor, name) for name in WAITS}
+        originals = {name: getattr(Tensor, name) for name in SYNCHRONISING}
         try:
-            for name in WAITS:
+            for name in SYNCHRONISING:
                 setattr(Tensor, name, forbid_sync(name))
             terms = stage.loss(s, t, batch)
             with torch.no_grad():
                 lane.method.observe(detach_outputs(s), t, batch)
             sum(terms.values())
         finally:
-            for name, value in kept.items():
+            for name, value in originals.items():
                 setattr(Tensor, name, value)
 
 
-def a_step_leaves_python_as_it_was(trial: Trial) -> None:
-    """Within an epoch steps change tensors in place, and nothing else: so a GPU can record one and replay it."""
+def a_step_changes_no_python_state(trial: Trial) -> None:
+    """The steps of an epoch change tensors in place and nothing else, so that a CUDA graph can replay them."""
     lane = trial.lane()
     for epoch in range(lane.epochs):
         lane.begin_epoch(epoch)
         guards = [Guard(lane.student, lane.method) for _ in steps([lane], epoch)]
         assert all(guard == guards[0] for guard in guards), (
-            "a step changes what Python holds: gather in buffers, in place, or it cannot be replayed on a GPU"
+            "a step changes a Python attribute or replaces a tensor, and cannot be replayed as a CUDA graph: "
+            "keep what changes in buffers and update them in place"
         )
         lane.end_epoch(1.0, 1)
 
 
-def a_resumed_run_is_the_same_run(trial: Trial) -> None:
-    """Killed after the first epoch and resumed, a run ends with the same curve, bit for bit."""
-    straight = train_to_end(trial, [trial.run])
+def a_resumed_run_equals_an_uninterrupted_run(trial: Trial) -> None:
+    """A run that is interrupted after its first epoch and resumed ends with the same curve, bit for bit."""
+    uninterrupted = train_to_end(trial, [trial.run])
     context = replace(trial.context(), checkpoint_interval=0.0)
     lane = Lane(trial.run, context)
     lane.setup()
@@ -153,38 +160,40 @@ def a_resumed_run_is_the_same_run(trial: Trial) -> None:
     assert context.store.checkpoint(trial.run.id).exists() or lane.epochs == 1, "no checkpoint was written"
     resumed = train([trial.run], context)[0]
     assert resumed.status == "done", failure_reason(resumed)
-    assert resumed.curve == straight.curve, "a resumed run differs from an undisturbed one: is all state in buffers?"
+    assert resumed.curve == uninterrupted.curve, (
+        "a resumed run differs from an uninterrupted one: keep all that training changes in parameters or buffers"
+    )
 
 
-def other_lanes_change_nothing(trial: Trial) -> None:
-    """A run trains the same alone and beside another, bit for bit."""
+def other_lanes_do_not_affect_a_run(trial: Trial) -> None:
+    """A run trains the same alone and in a cohort with another, bit for bit."""
     other = trial.plain
     if other.id != trial.run.id:
-        beside = train_to_end(trial, [other, trial.run])
-        assert beside.curve == train_to_end(trial, [trial.run]).curve, (
-            "the run differs in company: is something drawn globally?"
+        in_cohort = train_to_end(trial, [other, trial.run])
+        assert in_cohort.curve == train_to_end(trial, [trial.run]).curve, (
+            "the run differs in a cohort with another: `loss` and `observe` must not use the global random generator"
         )
 
 
 CHECKS: list[Check] = [
     knobs_can_be_recorded,
-    terms_are_finite_scalars,
-    everything_trained_gets_a_gradient,
-    the_teacher_stays_as_it_is,
-    odd_features_do_no_harm,
-    the_last_stage_has_the_recipes_epochs,
-    state_has_two_homes,
-    a_step_waits_for_nothing,
-    a_step_leaves_python_as_it_was,
-    a_resumed_run_is_the_same_run,
-    other_lanes_change_nothing,
+    loss_terms_are_finite_scalars,
+    every_parameter_gets_a_gradient,
+    training_does_not_change_the_teacher,
+    loss_and_gradients_stay_finite_on_degenerate_features,
+    the_last_stage_has_the_epochs_of_the_recipe,
+    tensors_are_parameters_or_buffers,
+    a_step_does_not_synchronise_with_the_device,
+    a_step_changes_no_python_state,
+    a_resumed_run_equals_an_uninterrupted_run,
+    other_lanes_do_not_affect_a_run,
 ]
 
 
 def forbid_sync(name: str) -> Callable:
-    """What stands in for a Tensor's method that waits for the device."""
+    """A replacement for the method `name` of Tensor, which waits for the device: it raises AssertionError."""
 
-    def complain(*_, **__):
-        raise AssertionError(f"Tensor.{name} was called in a step: the device would be waited for")
+    def raise_error(*_, **__):
+        raise AssertionError(f"Tensor.{name} was called in a step, which would make every step wait for the device")
 
-    return complain
+    return raise_error

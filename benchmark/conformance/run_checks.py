@@ -1,4 +1,4 @@
-"""Every check on every method, and what is to be said of it."""
+"""Runs the conformance checks on methods and prints the results; the command `check`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from methods.contract import Unfit
 
 
 def check_methods(names: Iterable[str]) -> int:
-    """Run every check on every method, print a line each; returns how many failed."""
+    """Run every check on every method and pair, print the results; returns the number of failed checks."""
     failed = 0
     for name, pair in itertools.product(names, PAIRS):
         started = time.perf_counter()
         faults, unfit = check_method(name, pair)
         failed += len(faults)
-        verdict = f"unfit: {unfit}" if unfit else f"{len(faults)} failed" if faults else "conforms"
+        verdict = f"{len(faults)} of {len(CHECKS)} checks failed" if faults else "conforms"
+        if unfit:
+            verdict = f"does not support this pair: {unfit}"
         print(f"{name} on {'-'.join(pair)}: {verdict} ({time.perf_counter() - started:.1f} s)")
         for fault in faults:
             print(f"  {fault}")
@@ -28,7 +30,7 @@ def check_methods(names: Iterable[str]) -> int:
 
 
 def check_method(name: str, pair: tuple[str, str]) -> tuple[list[str], str]:
-    """The sentences of the checks that a method fails on a pair; and, if it does not serve the pair, why."""
+    """The messages of the checks that a method fails on a pair, and why it does not support the pair (else empty)."""
     faults = []
     with tempfile.TemporaryDirectory(prefix="kd-check-") as root:
         for check in CHECKS:
@@ -36,7 +38,7 @@ def check_method(name: str, pair: tuple[str, str]) -> tuple[list[str], str]:
                 check(Trial(name, *pair, Path(root)))
             except Unfit as reason:
                 return [], str(reason)
-            except Exception as fault:  # noqa: BLE001  whatever a method does wrong is a finding
+            except Exception as fault:  # noqa: BLE001  any error of a method is a failed check
                 kind = "" if isinstance(fault, AssertionError) else f"{type(fault).__name__}: "
                 faults.append(f"{check.__name__.replace('_', ' ')}: {kind}{fault}")
     return faults, ""

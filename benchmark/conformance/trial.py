@@ -1,4 +1,6 @@
-"""A method on trial: two small networks, a few images, everything else as in earnest.
+"""Fixture for the conformance checks: a method on two small networks and a few random images.
+
+Everything else, from lane to record, is what a real training uses.
 
 N images in a batch
 """
@@ -29,70 +31,74 @@ from methods import registry
 from methods.contract import Batch, Clock, Outputs, Stage
 
 EPOCHS, CLASSES, IMAGES = 3, 10, 24
-PAIRS = (("resnet14", "resnet8"), ("wrn_16_2", "resnet8"))  # the same widths; others
+PAIRS = (("resnet14", "resnet8"), ("wrn_16_2", "resnet8"))  # embeddings of equal width; of different widths
 RECIPE = Recipe(epochs=EPOCHS, batch=10, lr=0.01, schedule=Steps(at=(2.0,)), precision="fp32")
 CPU = Machine(torch.device("cpu"), "fp32")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A method by name, on a pair."""
+    """A method and a pair of networks, by name."""
 
     method: str
     teacher: str
     student: str
     root: Path  # a folder for its results
-    changes: Mapping[str, Any] = field(default_factory=dict)  # knob -> value, where it departs from the default
+    changes: Mapping[str, Any] = field(default_factory=dict)  # knob -> value, for knobs that are not at their default
 
     @property
     def plain(self) -> Run:
-        """The plain student beside it."""
+        """The run of the same student without a teacher."""
         return Run(dataset="trial", student=self.student, method="ce", recipe=RECIPE)
 
     @property
     def run(self) -> Run:
-        """The run on trial."""
-        taught = Run(dataset="trial", student=self.teacher, method="ce", recipe=RECIPE)
+        """The run of the method."""
+        teacher = Run(dataset="trial", student=self.teacher, method="ce", recipe=RECIPE)
         needs = registry.get(self.method).needs_teacher
         knobs = resolve.resolve_knobs(self.method, self.changes)
         return self.plain.model_copy(
-            update={"method": self.method, "knobs": knobs, "teacher": taught if needs else None}
+            update={"method": self.method, "knobs": knobs, "teacher": teacher if needs else None}
         )
 
     def context(self) -> Context:
-        """Random images and an untrained teacher, the same each time; a store of its own."""
+        """A context of random images and an untrained teacher, always the same, with a new empty store."""
         store = Store(tempfile.mkdtemp(dir=self.root))
         data = images()
-        learn, judged = make_splits(data, "test", CPU.device)
+        train_split, eval_split = make_splits(data, "test", CPU.device)
         teacher = None
         if self.run.teacher:
             with seeds.scope("trial", self.teacher):
-                net = CPU.freeze(models.build(self.teacher, CLASSES), next(judged.in_order()).x)
-            teacher = Teacher(self.run.teacher, net, all_logits(net, judged), {"id": self.run.teacher.id, "top1": None})
-        return Context(store, CPU, data, learn, judged, teacher)
+                net = CPU.freeze(models.build(self.teacher, CLASSES), next(eval_split.in_order()).x)
+            logits = all_logits(net, eval_split)
+            teacher = Teacher(self.run.teacher, net, logits, {"id": self.run.teacher.id, "top1": None})
+        return Context(store, CPU, data, train_split, eval_split, teacher)
 
     def lane(self) -> Lane:
-        """A lane that has boarded.  Raises Unfit."""
+        """A lane that is set up and ready for its first epoch.  Raises Unfit."""
         lane = Lane(self.run, self.context())
         lane.setup()
         return lane
 
 
 def images() -> Dataset:
-    """A few random images of every class, 16 x 16."""
+    """Random images of 16 x 16 pixels, IMAGES for training and as many for testing, of all classes."""
     stream = seeds.generator("trial", "images")
     x = torch.randint(0, 256, (2 * IMAGES, 16, 16, 3), generator=stream, dtype=torch.uint8).numpy()
     y = (torch.arange(2 * IMAGES) % CLASSES).numpy()
     return make_dataset("trial", tuple(map(str, range(CLASSES))), x[:IMAGES], y[:IMAGES], x[IMAGES:], y[IMAGES:])
 
 
-def outputs(lane: Lane, count: int, kind: str = "usual") -> tuple[Outputs, Outputs | None, Batch]:
-    """What student and teacher show for `count` images; kind: usual, constant, zero, one class, bf16."""
+def outputs(lane: Lane, count: int, kind: str = "unchanged") -> tuple[Outputs, Outputs | None, Batch]:
+    """Outputs of student and teacher for `count` images, and the batch.
+
+    kind: unchanged; constant or zero features; one class (all labels 0); bf16 (features rounded to it).
+    """
     context = lane.context
     batch = next(context.train_split.in_order(count))
     t = context.teacher.forward(batch.x) if context.teacher else None
     s = context.machine.forward(lane.student, batch.x)
-    if kind == "usual":
+    if kind == "unchanged":
         return s, t, batch
     y = torch.zeros_like(batch.y) if kind == "one class" else batch.y
     change = {
@@ -105,12 +111,12 @@ def outputs(lane: Lane, count: int, kind: str = "usual") -> tuple[Outputs, Outpu
 
 
 def map_outputs(o: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
-    """Outputs cut off from their graph, each tensor changed."""
+    """Outputs detached from their graph, with `change` applied to each tensor."""
     return Outputs([change(m.detach()) for m in o.maps], change(o.embedding.detach()), change(o.logits.detach()))
 
 
 def each_stage(trial: Trial, trained: bool = True) -> Iterator[tuple[Lane, Stage]]:
-    """A lane ready for each stage, as in the last of a hundred epochs; `trained`: after one epoch of training."""
+    """A lane prepared for each of its stages, as in the last of 100 epochs; `trained`: after one epoch of training."""
     lane = trial.lane()
     if trained:
         train_one_epoch(lane)
@@ -121,7 +127,7 @@ def each_stage(trial: Trial, trained: bool = True) -> Iterator[tuple[Lane, Stage
 
 
 def train_one_epoch(lane: Lane) -> None:
-    """The lane's next epoch, as the loop does it."""
+    """Train the lane for its next epoch, as the training loop does."""
     lane.begin_epoch(lane.epoch)
     for _ in steps([lane], lane.epoch):
         pass
@@ -129,18 +135,18 @@ def train_one_epoch(lane: Lane) -> None:
 
 
 def train_to_end(trial: Trial, cohort: list[Run]) -> Record:
-    """The record of the trial's run, trained beside the cohort."""
+    """Train a cohort; the record of its last run."""
     record = train(cohort, trial.context())[-1]
     assert record.status == "done", failure_reason(record)
     return record
 
 
 def failure_reason(record: Record) -> str:
-    """Why a run has no result."""
+    """A sentence that says why a run has no result."""
     return f"training ended as {record.status}: {record.error['message']}"
 
 
 def named_parameters(lane: Lane) -> list[tuple[str, Tensor]]:
-    """Every trained parameter, by a name that says whose it is."""
+    """The parameters of student and method, by names that start with `student.` or `method.`."""
     modules = (("student", lane.student), ("method", lane.method))
-    return [(f"{whose}.{name}", p) for whose, module in modules for name, p in module.named_parameters()]
+    return [(f"{owner}.{name}", p) for owner, module in modules for name, p in module.named_parameters()]

@@ -1,4 +1,4 @@
-"""Data sets: obtained, verified and decoded once, into uint8 tensors.
+"""Load data sets as uint8 tensors: files are verified by checksum and, if asked for, downloaded.
 
 N images · H, W pixels · names: digits · cifar10 · cifar100 · folder:NAME
 """
@@ -26,7 +26,7 @@ Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What can be known of a data set without its images."""
+    """Number of classes and image size of a data set."""
 
     classes: int
     height: int
@@ -35,7 +35,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Images and labels, decoded."""
+    """Decoded images and labels of a data set."""
 
     name: str
     classes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Dataset:
     statistics: Statistics  # mean and sd of each channel of the training images, pixels in 0 … 1
 
     def sha256(self) -> str:
-        """A hash of everything a network could learn from or be judged on: 64 hex digits."""
+        """Hash of all images and labels: 64 hex digits."""
         digest = hashlib.sha256()
         for part in (self.train_x, self.train_y, self.test_x, self.test_y):
             digest.update(str(tuple(part.shape)).encode())
@@ -54,7 +54,7 @@ class Dataset:
         return digest.hexdigest()
 
 
-# Channel statistics by name, as the benchmarks that use these data sets print them.
+# Channel statistics, as published by benchmarks that use these data sets.
 CHANNEL_STATISTICS: dict[str, Statistics] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),  # RepDistiller
@@ -62,12 +62,12 @@ CHANNEL_STATISTICS: dict[str, Statistics] = {
 
 
 def names() -> list[str]:
-    """Every data set that goes by a name of its own; image folders are folder:NAME."""
+    """Names of the built-in data sets; an image folder is named folder:NAME."""
     return sorted(SOURCES)
 
 
 def check_name(name: str) -> None:
-    """Raises BadInput, with the nearest name, for a data set that does not exist."""
+    """Raises BadInput with the closest name for an unknown data set."""
     if name not in SOURCES and not (name.startswith("folder:") and name != "folder:"):
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())} and folder:NAME"
@@ -75,7 +75,7 @@ def check_name(name: str) -> None:
 
 
 def info(name: str, root: Path) -> DatasetInfo:
-    """Classes and image size; only an image folder has to be looked into.  Raises BadInput."""
+    """Number of classes and image size; only an image folder is read from disk.  Raises BadInput."""
     check_name(name)
     classes = {"digits": 10, "cifar10": 10, "cifar100": 100}
     if name in classes:
@@ -87,7 +87,7 @@ def info(name: str, root: Path) -> DatasetInfo:
 def load(name: str, root: Path, download: bool = False) -> Dataset:
     """A data set by name; `root` is the folder that holds the data.
 
-    Nothing is fetched unless `download`.  Raises BadInput saying what is missing or altered, and where.
+    Nothing is downloaded unless `download`.  Raises BadInput naming what is missing or altered, and where.
     """
     check_name(name)
     if name in SOURCES:
@@ -97,9 +97,9 @@ def load(name: str, root: Path, download: bool = False) -> Dataset:
 
 
 def digits(name: str, root: Path, download: bool) -> Dataset:
-    """Scikit-learn's bundled scans (Alpaydin & Kaynak, UCI 1998): 8 x 8, bilinear to 32 x 32, in three channels.
+    """Scikit-learn's bundled digits (Alpaydin & Kaynak, UCI 1998): 8 x 8, scaled to 32 x 32 bilinearly, three channels.
 
-    300 training images, the other 1,497 for test: a stratified split fixed by seed.
+    300 training and 1,497 test images: a stratified split with a fixed seed.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -124,7 +124,7 @@ def cifar(name: str, root: Path, download: bool) -> Dataset:
 
 
 def ensure_files(kind: type, name: str, root: Path, download: bool) -> None:
-    """See that the verified files lie in `root`: unpacked already, from the archive, or by download."""
+    """Ensure that `root` holds the verified files: unpack the archive, download it if allowed.  Raises BadInput."""
     folder, archive = root / kind.base_folder, root / kind.filename
     if not folder.exists() and not archive.exists() and download:
         download_archive(kind, name, root)
@@ -134,14 +134,14 @@ def ensure_files(kind: type, name: str, root: Path, download: bool) -> None:
     if not folder.exists():
         raise BadInput(
             f"{name} is not in {root}: put the official {kind.filename}, or the folder {kind.base_folder}/ unpacked "
-            f"from it, there, name another folder with --data DIR, or let it be fetched with --download"
+            f"from it, there, name another folder with --data DIR, or download it with --download"
         )
     for file, md5 in (*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])):
         verify(folder / file, md5)
 
 
 def download_archive(kind: type, name: str, root: Path) -> None:
-    """Download the official archive.  Raises BadInput when the network does not give it."""
+    """Download the official archive.  Raises BadInput if that fails."""
     from torchvision.datasets.utils import download_url
 
     try:
@@ -153,17 +153,19 @@ def download_archive(kind: type, name: str, root: Path) -> None:
 
 
 def unpack(archive: Path) -> None:
-    """Unpack an archive where it lies; members that would leave the folder are refused.  Raises BadInput."""
+    """Unpack an archive into its own folder; members with paths outside it are refused.  Raises BadInput."""
     try:
         with tarfile.open(archive) as file:
             file.extraction_filter = getattr(tarfile, "data_filter", None)  # Pythons before 3.11.4 have none
             file.extractall(archive.parent)
     except (OSError, tarfile.TarError) as fault:
-        raise BadInput(f"{archive} cannot be unpacked where it lies ({fault}); unpack it elsewhere") from fault
+        raise BadInput(
+            f"{archive} cannot be unpacked into its folder ({fault}); unpack it in another one and use --data DIR"
+        ) from fault
 
 
 def verify(path: Path, md5: str) -> None:
-    """Raises BadInput unless the file is there and has this checksum."""
+    """Raises BadInput unless the file exists and has this checksum."""
     if not path.is_file():
         raise BadInput(f"{path} is missing (MD5 {md5}): unpack the official archive there again")
     with path.open("rb") as file:
@@ -175,7 +177,7 @@ def verify(path: Path, md5: str) -> None:
 
 
 def make_dataset(name: str, classes: tuple[str, ...], x, y, test_x, test_y) -> Dataset:
-    """Arrays -> Dataset, with statistics kept by name or else computed from the training images."""
+    """A Dataset of arrays; channel statistics are the published ones, or else computed from the training images."""
     x, test_x = (torch.from_numpy(np.ascontiguousarray(part)) for part in (x, test_x))
     y, test_y = (torch.as_tensor(np.asarray(part), dtype=torch.int64) for part in (y, test_y))
     return Dataset(name, classes, x, y, test_x, test_y, CHANNEL_STATISTICS.get(name) or channel_statistics(x))

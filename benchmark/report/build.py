@@ -1,4 +1,4 @@
-"""Records in, tables, pictures and a page out.  Equal records give equal bytes; torch is never imported.
+"""Build a report from a store's records: tables, figures and the page.  Equal records give equal bytes.
 
 build(store, out)      writes OUT/index.html, OUT/tables/ and OUT/figures/
 """
@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
-from benchmark.report.figures import drawings
+from benchmark.report.figures import protocol_figures
 from benchmark.report.figures.panels import RenderedFigure, styles_of
-from benchmark.report.formatting import slug
+from benchmark.report.formatting import count_of, slug
 from benchmark.report.output_folder import publish
 from benchmark.report.page.render import Extra, Section, render
 from benchmark.report.published import match_published
@@ -23,7 +23,7 @@ from benchmark.report.records.entries import load_entries
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.records.protocols import protocols
 from benchmark.report.tables.accuracy import accuracy_table
-from benchmark.report.tables.comparisons import BASELINE, compare, comparison_table
+from benchmark.report.tables.comparisons import BASELINE, compare_rows, comparison_table
 from benchmark.report.tables.latex import to_latex
 from benchmark.report.tables.measures import cost_table, quality_table, size_table
 from benchmark.report.tables.networks import networks_table
@@ -36,12 +36,12 @@ from benchmark.report.theory_sections import theory_sections
 from benchmark.store import Store
 
 FORMATS = ("md", "csv", "tex", "html", "svg", "pdf")
-TEXTS: dict[str, tuple[str, Callable[[Table], str]]] = {  # suffix -> its name on the page, and how a table is written
+TEXT_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {  # suffix -> name on the page, writer of a table
     "csv": ("CSV", to_csv),
     "md": ("Markdown", to_markdown),
     "tex": ("LaTeX", to_latex),
 }
-CLAIMS = "The papers’ own claims, measured on features of the trained networks."
+CLAIMS_INTRO = "The papers’ own claims, measured on features of the trained networks."
 
 
 def build(
@@ -52,48 +52,69 @@ def build(
     formats: Collection[str] = FORMATS,
     baseline: str = "",
 ) -> Path:
-    """Write the report of a store's records; cells of the plan that have none say so.  Returns the page's path.
+    """Write the report of a store's records; return the path of the page, or of the folder without a page.
 
-    plan: by default that of a sweep under way.
-    formats: what to write, others are left as they are; baseline: the method that tables and pictures compare with.
-    Raises BadInput for a format or a method that is not there.
+    plan: runs that are shown as "not run" if they have no record; by default those of a sweep in progress.
+    formats: what to write; files of other formats are left as they are.
+    baseline: the method that tables and figures compare with.
+    Raises BadInput for an unknown format or a method without records.
     """
-    odd = [word for word in formats if word not in FORMATS]
-    if odd:
-        raise BadInput(f"--format: there is no {odd[0]!r}; there are {', '.join(FORMATS)}")
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise BadInput(f"--format: there is no {unknown[0]!r}; there are {', '.join(FORMATS)}")
     entries, complaints = load_entries(store, plan or planned_runs(store))
-    found, answers = protocols(entries), Predictions(store)
-    known = {word for protocol in found for row in protocol.rows for word in (row.method, row.label) if word}
-    if baseline and baseline not in known:
-        raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(known)) or 'none'}")
-    styles, precise = styles_of(found), precision_tables(found)
+    all_protocols, predictions = protocols(entries), Predictions(store)
+    names = {name for protocol in all_protocols for row in protocol.rows for name in (row.method, row.label) if name}
+    if baseline and baseline not in names:
+        raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(names)) or 'none'}")
+    styles, precision = styles_of(all_protocols), precision_tables(all_protocols)
     sections = [
-        make_section(protocol, styles, answers, baseline or BASELINE, precise.get(protocol.slug)) for protocol in found
+        make_section(protocol, styles, predictions, baseline or BASELINE, precision.get(protocol.slug))
+        for protocol in all_protocols
     ]
-    extras, unread = extra_sections(store)
+    extras, unreadable = extra_sections(store)
     files = render_files([*sections, *extras], formats)
     if "html" in formats:
-        quoted = [quote for part in sections for quote in part.quoted]
-        texts = [(name, suffix) for suffix, (name, _) in TEXTS.items() if suffix in formats]
-        complaints = [*complaints, *answers.complaints, *unread]
-        files["index.html"] = render(sections, entries, complaints, extras, [summary(quoted)], texts).encode()
+        matches = [match for section in sections for match in section.quoted]
+        text_formats = [(name, suffix) for suffix, (name, _) in TEXT_FORMATS.items() if suffix in formats]
+        complaints = [*complaints, *predictions.complaints, *unreadable]
+        files["index.html"] = render(sections, entries, complaints, extras, [summary(matches)], text_formats).encode()
     publish(Path(out), files, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
 
 
+def require_records(store: Store) -> list[str]:
+    """A sentence for each file that is no readable record.
+
+    Raises BadInput if there is nothing to report on: an earlier report must not be replaced by an empty one.
+    """
+    root, hint = store.root, "name a folder of results with --results"
+    if not root.is_dir():
+        raise BadInput(f"{root} is {'not a folder' if root.exists() else 'not there'}; {hint}")
+    try:
+        list(root.iterdir())
+    except OSError as fault:
+        raise BadInput(f"{root} cannot be read ({fault.strerror}); mend its permissions or {hint}") from fault
+    entries, complaints = load_entries(store, planned_runs(store))
+    if not entries:
+        unreadable = f" ({count_of(len(complaints), 'file')} there cannot be read as records)" if complaints else ""
+        raise BadInput(f"{root} holds no records of runs{unreadable}; {hint}")
+    return complaints
+
+
 def extra_sections(store: Store) -> tuple[list[Extra], list[str]]:
-    """The sections that are no protocol's, the papers' claims and the speed of machines; and complaints."""
-    claims, unread = theory_sections(store)
-    named = [(f"Claims · {title}", tables, pictures) for title, tables, pictures in claims]
-    found = [Extra(title, slug(title), CLAIMS, tables, pictures) for title, tables, pictures in named]
-    tables, unclear = speed_tables(store)
+    """The sections on the papers' claims and on speed, and a sentence for each file that cannot be read."""
+    claims, unreadable = theory_sections(store)
+    titled = [(f"Claims · {title}", tables, figures) for title, tables, figures in claims]
+    extras = [Extra(title, slug(title), CLAIMS_INTRO, tables, figures) for title, tables, figures in titled]
+    tables, complaints = speed_tables(store)
     if tables:
-        found.append(Extra("Speed", "speed", "How fast this suite trains, beside what it asks of itself.", tables))
-    return found, [*unread, *unclear]
+        extras.append(Extra("Speed", "speed", "How fast this suite trains, beside what it asks of itself.", tables))
+    return extras, [*unreadable, *complaints]
 
 
 def planned_runs(store: Store) -> list[Run]:
-    """The runs of a sweep under way; none if what was kept of it cannot be read."""
+    """The runs of a sweep in progress; none if the stored plan cannot be read."""
     try:
         return [Run.model_validate(run) for run in store.planned()]
     except ValidationError:
@@ -101,38 +122,40 @@ def planned_runs(store: Store) -> list[Run]:
 
 
 def make_section(
-    protocol: Protocol, styles: dict, answers: Predictions, baseline: str, precise: Table | None
+    protocol: Protocol, styles: dict, predictions: Predictions, baseline: str, precision: Table | None
 ) -> Section:
-    """A protocol with the tables that have lines and the pictures that have numbers."""
-    pairs, quoted = compare(protocol, answers.right), match_published(protocol)
+    """The section of a protocol: its tables that have lines and its figures that have data.
+
+    styles: row -> colour and marker; precision: the table of bf16 against fp32, if it belongs to this protocol.
+    """
+    comparisons, matches = compare_rows(protocol, predictions.correct), match_published(protocol)
     tables = (
         accuracy_table(protocol),
-        comparison_table(protocol, pairs, baseline),
-        reproduced_table(protocol, quoted),
-        precise,
+        comparison_table(protocol, comparisons, baseline),
+        reproduced_table(protocol, matches),
+        precision,
         quality_table(protocol),
         networks_table(protocol),
         size_table(protocol),
         cost_table(protocol),
     )
     shown = tuple(table for table in tables if table and table.lines)
-    return Section(protocol, shown, tuple(drawings(protocol, styles, baseline)), tuple(quoted))
+    return Section(protocol, shown, tuple(protocol_figures(protocol, styles, baseline)), tuple(matches))
 
 
-def render_files(parts: Iterable[Section | Extra], formats: Collection[str]) -> dict[str, bytes]:
-    """Path below the report's folder -> bytes, of every table and picture."""
+def render_files(sections: Iterable[Section | Extra], formats: Collection[str]) -> dict[str, bytes]:
+    """Path below the report's folder -> contents, for all tables and figures."""
     files: dict[str, bytes] = {}
-    for part in parts:
-        for table in part.tables:
-            wanted = {suffix: text for suffix, (_, text) in TEXTS.items() if suffix in formats}
-            files |= {
-                f"tables/{table.name}.{suffix}": text(table.in_print()).encode() for suffix, text in wanted.items()
-            }
-        for drawing in part.drawings:
-            files |= {f"figures/{name}": data for name, data in figure_files(drawing).items() if name[-3:] in formats}
+    writers = {suffix: write for suffix, (_, write) in TEXT_FORMATS.items() if suffix in formats}
+    for section in sections:
+        for table in section.tables:
+            for suffix, write in writers.items():
+                files[f"tables/{table.name}.{suffix}"] = write(table.for_print()).encode()
+        for figure in section.figures:
+            files |= {f"figures/{name}": data for name, data in figure_files(figure).items() if name[-3:] in formats}
     return files
 
 
-def figure_files(drawing: RenderedFigure) -> dict[str, bytes]:
-    """A picture's two files."""
-    return {f"{drawing.name}.svg": drawing.svg.encode(), f"{drawing.name}.pdf": drawing.pdf}
+def figure_files(figure: RenderedFigure) -> dict[str, bytes]:
+    """Name -> contents of a figure's SVG and PDF."""
+    return {f"{figure.name}.svg": figure.svg.encode(), f"{figure.name}.pdf": figure.pdf}

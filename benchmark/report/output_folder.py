@@ -1,4 +1,4 @@
-"""The folder that a report is written to: its own files are replaced and removed, others are left alone."""
+"""Write a report's files to its folder: replace and remove only files that a report wrote, and leave all others."""
 
 from __future__ import annotations
 
@@ -11,27 +11,31 @@ MANIFEST, FOLDERS = "manifest.txt", ("tables", "figures")
 
 
 def publish(out: Path, files: dict[str, bytes], formats: Collection[str]) -> None:
-    """Write the files, the page last; then remove those of these formats that an earlier report wrote and this not."""
+    """Write the files in the given order, then remove obsolete ones: written by an earlier report, not by this one.
+
+    files: path below `out` -> contents; formats: the suffixes whose obsolete files may be removed.
+    """
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
-    earlier = manifest(out)
-    gone = {name for name in earlier - set(files) if PurePosixPath(name).suffix[1:] in formats}
-    write_atomic(out / MANIFEST, listing(earlier | set(files)))  # whatever happens next, it is known to be ours
+    earlier = read_manifest(out)
+    obsolete = {name for name in earlier - set(files) if PurePosixPath(name).suffix[1:] in formats}
+    # Listed before they are written: an interrupted report leaves no file that the next one does not know.
+    write_atomic(out / MANIFEST, file_list(earlier | set(files)))
     for name, data in files.items():
         write_atomic(out / name, data)
-    for name in gone:
+    for name in obsolete:
         (out / name).unlink(missing_ok=True)
-    write_atomic(out / MANIFEST, listing((earlier | set(files)) - gone))
+    write_atomic(out / MANIFEST, file_list((earlier | set(files)) - obsolete))
 
 
-def manifest(out: Path) -> set[str]:
-    """The files that earlier reports wrote into the two folders."""
+def read_manifest(out: Path) -> set[str]:
+    """The files that earlier reports wrote, as listed in the manifest; only paths inside FOLDERS count."""
     path = out / MANIFEST
     lines = path.read_text().splitlines() if path.is_file() else []
     paths = [PurePosixPath(line) for line in lines]
     return {str(path) for path in paths if len(path.parts) == 2 and path.parts[0] in FOLDERS and path.name != ".."}
 
 
-def listing(names: set[str]) -> bytes:
-    """Names, one a line."""
+def file_list(names: set[str]) -> bytes:
+    """The contents of the manifest: one name per line, sorted."""
     return "".join(f"{name}\n" for name in sorted(names)).encode()

@@ -1,6 +1,6 @@
-"""The papers' claims as `theory` has measured them: tables and pictures out of results/features.
+"""Build the sections on the papers' claims, from the files that `theory` writes to results/features.
 
-theory_sections(store)     a (title, tables, drawings) for each pair, and complaints about what cannot be read
+theory_sections(store)     (title, tables, figures) of each pair, and a sentence for each file that cannot be read
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import zlib
 from collections.abc import Sequence
 
 from benchmark.report.figures.panels import RenderedFigure
-from benchmark.report.figures.theory import drawings
+from benchmark.report.figures.theory import theory_figures
 from benchmark.report.records.findings import read_finding
 from benchmark.report.tables.table import Table
-from benchmark.report.tables.theory import tables
+from benchmark.report.tables.theory import theory_tables
 from benchmark.store import Store
 
-Part = tuple[str, Sequence[Table], Sequence[RenderedFigure]]
-DAMAGE = (
+TheorySection = tuple[str, Sequence[Table], Sequence[RenderedFigure]]
+READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
@@ -32,16 +32,16 @@ DAMAGE = (
 )
 
 
-def theory_sections(store: Store) -> tuple[list[Part], list[str]]:
-    """Every pair that was examined, in order of file name; a damaged or foreign file becomes a sentence."""
-    parts, complaints = [], []
+def theory_sections(store: Store) -> tuple[list[TheorySection], list[str]]:
+    """The sections of all pairs in order of file name, and a sentence for each damaged or foreign file."""
+    sections, complaints = [], []
     for path in sorted((store.root / "features").glob("[!.]*.json")):
         try:
-            found = read_finding(path)
-            parts.append((found.title, tables(found), drawings(found)))
-        except DAMAGE as fault:
+            finding = read_finding(path)
+            sections.append((finding.title, theory_tables(finding), theory_figures(finding)))
+        except READ_ERRORS as fault:
             why = " ".join(f"{type(fault).__name__}: {fault}".split())
             complaints.append(
                 f"{path}: not what `theory` writes, left out ({why}); remove it or examine the pair again"
             )
-    return parts, complaints
+    return sections, complaints

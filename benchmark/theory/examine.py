@@ -1,8 +1,8 @@
-"""The papers' claims, tested numerically on the features of trained networks.
+"""Numerical tests of the papers' claims on features of trained networks; the command `theory`.
 
 examine(runs, options) measures each pair of a suite and writes results/features/<dataset>-<teacher>-<student>-<6 hex>
-                       .json  every number; what the clock said stands apart, under `clock`
-                       .npz   small arrays for the report's pictures
+                       .json  every number; measured times are kept apart from the others, under `clock`
+                       .npz   small arrays for the report's figures
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmark.experiment.run import Run
 from benchmark.files import write_atomic
 from benchmark.store import Store, json_safe
 from benchmark.theory import features
-from benchmark.theory.measure import BASE, KERNEL, PLANES, Study, costs, measure
+from benchmark.theory.measure import BASE, KERNEL_IMAGES, PLANES, Measurement, costs, measure
 from benchmark.theory.pairs import Pair, file_stem, label, missing_weights_lines, pairs_of, title
 from benchmark.training import provenance
 from benchmark.training.record import npz_bytes
@@ -35,11 +35,13 @@ SCHEMA = 1
 
 
 def examine(runs: Sequence[Run], options: Options) -> str:
-    """Measure every pair among the runs; returns what to print.  Raises BadInput when a teacher's weights are gone."""
+    """Measure every pair among the runs; returns the text to print.  Raises BadInput if a teacher has no weights."""
     store = Store(options.results)
     pairs = pairs_of(runs, store)
     if not pairs:
-        raise BadInput("no run of this choice learns from a teacher: there is no pair to examine")
+        raise BadInput(
+            "none of the selected runs has a teacher, so there is no pair to examine: select a method that needs one"
+        )
     for pair in pairs:
         if store.weights(pair.teacher.id) is None:
             raise BadInput(
@@ -48,7 +50,7 @@ def examine(runs: Sequence[Run], options: Options) -> str:
             )
     here, lines = machine.machine(options.device, "fp32"), []
     for pair in pairs:
-        lines.append(f"{title(pair)}: {len(pair.runs)} of {len(pair.runs) + len(pair.lacking)} students have weights")
+        lines.append(f"{title(pair)}: {len(pair.runs)} of {len(pair.all_runs)} students have weights")
         if pair.runs:
             lines += measure_pair(pair, store, here, options)
         lines += [f"  left out: {line}" for line in missing_weights_lines(pair, store.latest(), options)]
@@ -57,14 +59,14 @@ def examine(runs: Sequence[Run], options: Options) -> str:
 
 # ---- one pair
 def measure_pair(pair: Pair, store: Store, here: machine.Machine, options: Options) -> list[str]:
-    """Measure a pair and write its files; returns what to print."""
+    """Measure a pair and write its two files; returns the lines to print."""
     started, run = time.perf_counter(), pair.runs[0]
     data = datasets.load(run.dataset, options.data)
-    where = features.evaluation_set(store, here, make_splits(data, run.judge, here.device)[1], data)
-    found = measure(pair, where)
-    counted, timed = costs(pair, where)
+    evaluation = features.evaluation_set(store, here, make_splits(data, run.judge, here.device)[1], data)
+    found = measure(pair, evaluation)
+    counted, timed = costs(pair, evaluation)
     numbers = (
-        fields(pair, where, provenance.environment(here), provenance.dataset_hash(data))
+        fields(pair, evaluation, provenance.environment(here), provenance.dataset_hash(data))
         | found.numbers()
         | {"cost": counted}
     )
@@ -82,9 +84,9 @@ def measure_pair(pair: Pair, store: Store, here: machine.Machine, options: Optio
     return report_lines(pair, found, write_atomic(folder / f"{file_stem(pair)}.json", text.encode()))
 
 
-def fields(pair: Pair, where: features.EvaluationSet, made_by: dict[str, Any], digest: str) -> dict[str, Any]:
-    """What was measured, on what, by what."""
-    run, latest = pair.runs[0], where.store.latest()
+def fields(pair: Pair, evaluation: features.EvaluationSet, made_by: dict[str, Any], digest: str) -> dict[str, Any]:
+    """The fields of the file besides the numbers: pair, protocol, records of the networks, provenance."""
+    run, latest = pair.runs[0], evaluation.store.latest()
     records = {r.id: latest[r.id].name for r in (pair.teacher, *pair.runs) if r.id in latest}
     return {
         "schema": SCHEMA,
@@ -95,8 +97,8 @@ def fields(pair: Pair, where: features.EvaluationSet, made_by: dict[str, Any], d
             "recipe": run.recipe.model_dump(mode="json"),
             "seed": run.seed,
             "precision": "fp32",
-            "images": len(where.eval_split),
-            "images_in_kernels": min(KERNEL, len(where.eval_split)),
+            "images": len(evaluation.eval_split),
+            "images_in_kernels": min(KERNEL_IMAGES, len(evaluation.eval_split)),
             "planes": PLANES,
             "landmarks": "class means of each network’s own features over the judged images",
             "eps": "the larger of both networks’ measured ‖K - C W⁺ Cᵀ‖_F",
@@ -111,38 +113,49 @@ def fields(pair: Pair, where: features.EvaluationSet, made_by: dict[str, Any], d
     }
 
 
-def report_lines(pair: Pair, found: Study, path: Path) -> list[str]:
-    """A line a run, the verdicts, and where the numbers are."""
+def report_lines(pair: Pair, found: Measurement, path: Path) -> list[str]:
+    """What the command prints: a line for each run, the verdicts, the bounds, and the files written."""
     names, lines = {run.id: label(run) for run in pair.runs}, []
     direction = {one["id"]: one for one in found.hashing}
-    for one, near in zip(found.kernel, found.likeness, strict=True):
-        own = direction[one["id"]]
-        angle = own.get("skipped") or f"{own['angle']:.1f}° off, {own['ratio']:.2f} as long"
-        kernel = f"kernel error {one['embedding']['raw']:.3f} before, {one['logits']['raw']:.3f} after the classifier"
-        lines.append(f"  {names[one['id']]}: {angle}; {kernel}; likeness {near['before']:.2f} -> {near['after']:.2f}")
+    for kernel, similarity in zip(found.kernel, found.likeness, strict=True):
+        own = direction[kernel["id"]]
+        parts = [
+            own.get("skipped") or f"mean angle to the teacher {own['angle']:.1f}°, ratio of lengths {own['ratio']:.2f}",
+            f"kernel error {kernel['embedding']['raw']:.3f} before, {kernel['logits']['raw']:.3f} after the classifier",
+            f"similarity error {similarity['before']:.2f} untrained, {similarity['after']:.2f} trained",
+        ]
+        lines.append(f"  {names[kernel['id']]}: {'; '.join(parts)}")
     for one in found.verdicts:
-        for claim, word in (("direction", "mimics direction better"), ("length", "leaves length freer")):
-            lines.append(f"  {names[one['id']]} {word} than {names[one['base']]}: {one[claim]['verdict']} here")
+        for claim, text in (
+            ("direction", "is closer to the teacher in direction"),
+            ("length", "is farther from it in length"),
+        ):
+            sentence = f"{names[one['id']]} {text} than {names[one['base']]}"
+            lines.append(f"  {sentence}: {one[claim]['verdict']} here")
     if not found.verdicts:
-        lines.append(f"  hashing beside none: not compared, no two kept runs differ in `variant` ({BASE}) alone")
+        lines.append(
+            f"  the hashing term was not compared: no two of these runs differ only in `variant` ({BASE} has none)"
+        )
     lines += [f"  {one}" for one in bound_lines(found)]
     return [*lines, f"  written: {path}, {path.with_suffix('.npz').name}"]
 
 
-def bound_lines(found: Study) -> list[str]:
-    """How often each reading of the bound held, with its premise and without."""
+def bound_lines(found: Measurement) -> list[str]:
+    """How often each version of the bound holds, with its premise and without."""
     lines = []
     for premise in (True, False):
         own = [one for one in found.bound if one["premise"] is premise]
         if own:
-            held = [sum(one[f"{word}_holds"] for one in own) for word in ("printed", "corrected")]
+            printed, corrected = (sum(one[f"{version}_holds"] for one in own) for version in ("printed", "corrected"))
             state = "holds" if premise else "fails"
-            lines.append(f"bound where its premise {state}: as printed {held[0]}, corrected {held[1]} of {len(own)}")
+            lines.append(
+                f"of {len(own)} bounds whose premise {state}, {printed} hold as printed and {corrected} as corrected"
+            )
     return lines
 
 
 def rounded(value: Any) -> Any:
-    """The same value, floats to six digits: what differs beyond is the processor's."""
+    """The same value with floats rounded to six digits; further digits depend on the processor."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

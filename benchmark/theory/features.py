@@ -1,6 +1,6 @@
-"""What trained networks show for the judged images, in float32 whatever they were trained in.
+"""Features of trained networks on the evaluation images, computed in float32 whatever their training precision was.
 
-M judged images · n of them chosen · D width · K classes
+M evaluation images · n of them selected · D width · K classes
 """
 
 from __future__ import annotations
@@ -22,74 +22,76 @@ from benchmark.store import Store
 from benchmark.training import weights
 from methods.sp import likeness
 
-CLASSES, ALIKE, SHOWN = 10, 8, 20  # classes to draw; images of each in a matrix of likeness, in a map of points
+DRAWN_CLASSES = 10  # at most, in the similarity matrices and t-SNE maps
+MATRIX_IMAGES, MAP_IMAGES = 8, 20  # of each class in a similarity matrix, in a t-SNE map
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Where networks look: the judged images, and the few of them that are drawn, sorted by class."""
+    """The evaluation images and the selections of them that the report draws, each sorted by class."""
 
     store: Store
-    here: Machine
+    machine: Machine
     eval_split: Split
     classes: int
-    few: Split  # the images of a matrix of likeness
-    shown: Tensor  # (n,)  places of the images in a map of points
+    matrix_split: Split  # the images of a similarity matrix
+    map_index: Tensor  # (n,)  indices of the images of a t-SNE map
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkFeatures:
-    """What one network shows, on the CPU."""
+    """Outputs of one network, as arrays."""
 
     embedding: np.ndarray  # (M, D)  float64
     logits: np.ndarray  # (M, K)  float64
-    likeness: np.ndarray  # (n, n)  of the last map, float64
+    likeness: np.ndarray  # (n, n)  similarity matrix of the last map, float64
 
 
-def evaluation_set(store: Store, here: Machine, judged: Split, data: Dataset) -> EvaluationSet:
-    """The scene of a data set: the same images each time."""
-    classes, y = len(data.classes), judged.y.cpu()
-    few = choose_images(y, classes, ALIKE).to(here.device)
-    alike = Split(judged.x[few], judged.y[few], data.statistics, here.device)
-    return EvaluationSet(store, here, judged, classes, alike, choose_images(y, classes, SHOWN))
+def evaluation_set(store: Store, machine: Machine, eval_split: Split, data: Dataset) -> EvaluationSet:
+    """The evaluation set of a data set; the selections are the same each time."""
+    classes, y = len(data.classes), eval_split.y.cpu()
+    index = choose_images(y, classes, MATRIX_IMAGES).to(machine.device)
+    matrix_split = Split(eval_split.x[index], eval_split.y[index], data.statistics, machine.device)
+    return EvaluationSet(store, machine, eval_split, classes, matrix_split, choose_images(y, classes, MAP_IMAGES))
 
 
 def choose_images(y: Tensor, classes: int, each: int) -> Tensor:
-    """Places of the first `each` images of CLASSES classes, evenly spread over the labels and sorted by them."""
-    labels = torch.arange(classes)[:: max(1, classes // CLASSES)][:CLASSES]
+    """Indices of the first `each` images of DRAWN_CLASSES classes, evenly spaced over the labels, in order of label."""
+    labels = torch.arange(classes)[:: max(1, classes // DRAWN_CLASSES)][:DRAWN_CLASSES]
     return torch.cat([(y == label).nonzero().flatten()[:each] for label in labels])
 
 
 @torch.no_grad()
-def extract(run: Run, where: EvaluationSet) -> NetworkFeatures:
-    """What the kept weights of a run show.  Raises BadInput when they are gone or damaged."""
-    path = where.store.weights(run.id)
+def extract(run: Run, evaluation: EvaluationSet) -> NetworkFeatures:
+    """Features of a run's stored weights.  Raises BadInput if they are missing or damaged."""
+    path = evaluation.store.weights(run.id)
     if path is None:
-        raise BadInput(f"the weights of {run.student} ({run.id}) are not in {where.store.root}: train it again")
-    net = weights.load_network(path, run.student, where.classes)
-    frozen = where.here.freeze(net, next(where.eval_split.in_order(64)).x)
-    seen = [(o.embedding, o.logits) for o in (frozen(batch.x) for batch in where.eval_split.in_order())]
-    embedding, logits = (array(torch.cat(parts)) for parts in zip(*seen, strict=True))  # (M, D), (M, K)
-    return NetworkFeatures(embedding, logits, similarity(frozen, where))
+        raise BadInput(f"the weights of {run.student} ({run.id}) are not in {evaluation.store.root}: train it again")
+    net = weights.load_network(path, run.student, evaluation.classes)
+    frozen = evaluation.machine.freeze(net, next(evaluation.eval_split.in_order(64)).x)
+    outputs = (frozen(batch.x) for batch in evaluation.eval_split.in_order())
+    batches = [(o.embedding, o.logits) for o in outputs]
+    embedding, logits = (to_array(torch.cat(parts)) for parts in zip(*batches, strict=True))  # (M, D), (M, K)
+    return NetworkFeatures(embedding, logits, similarity(frozen, evaluation))
 
 
-def untrained_similarity(run: Run, where: EvaluationSet) -> np.ndarray:
-    """Likeness of the images in a student's first weights, which all methods start from, (n, n).
+def untrained_similarity(run: Run, evaluation: EvaluationSet) -> np.ndarray:
+    """Similarity matrix (n, n) of a student at its initial weights, from which every method starts.
 
-    Normalised by the statistics of these images, as in a first step of training: there are no others yet.
+    Batch norm uses the statistics of these images, as in the first training step: it has no running statistics yet.
     """
     with seeds.scope("init", run.seed, run.student):
-        net = where.here.to_device(models.build(run.student, where.classes))
-        return similarity(net.train(), where)
+        net = evaluation.machine.to_device(models.build(run.student, evaluation.classes))
+        return similarity(net.train(), evaluation)
 
 
 @torch.no_grad()
-def similarity(net: nn.Module, where: EvaluationSet) -> np.ndarray:
-    """SP's matrix of likeness of a network's last map, (n, n)."""
-    (batch,) = where.few.in_order(len(where.few))
-    return array(likeness(net(batch.x).maps[-1].float()))
+def similarity(net: nn.Module, evaluation: EvaluationSet) -> np.ndarray:
+    """SP's similarity matrix of a network's last map, (n, n)."""
+    (batch,) = evaluation.matrix_split.in_order(len(evaluation.matrix_split))
+    return to_array(likeness(net(batch.x).maps[-1].float()))
 
 
-def array(value: Tensor) -> np.ndarray:
-    """A tensor in double precision in the processor's memory."""
+def to_array(value: Tensor) -> np.ndarray:
+    """A tensor as a NumPy array in double precision."""
     return value.double().cpu().numpy()

@@ -1,6 +1,6 @@
-"""The measurement of one pair: every claim, on one teacher and the students of one seed.
+"""Measurement of one pair: every claim, on one teacher and its students of one seed.
 
-M judged images · N of them in kernels · D width
+M evaluation images · N of them in kernels · D width
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from benchmark.theory.features import EvaluationSet, NetworkFeatures, extract, u
 from benchmark.theory.pairs import Pair
 from benchmark.theory.tsne import layouts
 
-KERNEL, PLANES, DRAWN, WIDE = 2_000, 8_192, 8, 64  # images, hashes, students in a map of points, its dimensions
-BASE = "l2"  # the variant without a hashing term, which LSHFM compares itself with
+KERNEL_IMAGES = 2_000  # the first of the evaluation images; a kernel is a matrix over them
+PLANES = 8_192  # random planes that measure hash agreement
+MAX_MAPS, MAP_DIMENSIONS = 8, 64  # t-SNE maps of students; principal components that t-SNE starts from, at most
+BASE = "l2"  # the variant without a hashing term, with which LSHFM is compared
 
 
 @dataclass(slots=True)
-class Study:
-    """What was measured so far: numbers by claim, and the arrays that pictures are drawn from."""
+class Measurement:
+    """Measured numbers by claim, and the arrays that figures are drawn from."""
 
     hashing: list[dict[str, Any]] = field(default_factory=list)
     likeness: list[dict[str, Any]] = field(default_factory=list)
@@ -41,79 +43,93 @@ class Study:
         return {name: getattr(self, name) for name in claims}
 
 
-def measure(pair: Pair, where: EvaluationSet) -> Study:
-    """Every claim on the pair's networks; each is looked at once, the teacher first."""
-    found, y = Study(), where.eval_split.y.cpu().numpy()
-    t, bases = extract(pair.teacher, where), {}
-    first = untrained_similarity(pair.runs[0], where)
-    found.arrays |= {"labels_alike": where.few.y.cpu().numpy(), "labels_shown": y[where.shown.numpy()]}
-    found.arrays |= {"alike_teacher": t.likeness, "alike_untrained": first, "shown_teacher": points(t, where)}
-    for place, run in enumerate(pair.runs):
-        s = extract(run, where)
+def measure(pair: Pair, evaluation: EvaluationSet) -> Measurement:
+    """Measure every claim on the pair's networks; each network is evaluated once, the teacher first."""
+    found, y = Measurement(), evaluation.eval_split.y.cpu().numpy()
+    t, directions = extract(pair.teacher, evaluation), {}
+    untrained = untrained_similarity(pair.runs[0], evaluation)
+    found.arrays["labels_alike"] = evaluation.matrix_split.y.cpu().numpy()
+    found.arrays["labels_shown"] = y[evaluation.map_index.numpy()]
+    found.arrays |= {"alike_teacher": t.likeness, "alike_untrained": untrained}
+    found.arrays["shown_teacher"] = map_features(t, evaluation)
+    for number, run in enumerate(pair.runs):
+        s = extract(run, evaluation)
         theta_and_ratio = hashing(found, run, s, t)
         if theta_and_ratio:
-            bases[run.id] = theta_and_ratio
-        before, after = (float(np.linalg.norm(part - t.likeness)) for part in (first, s.likeness))
+            directions[run.id] = theta_and_ratio
+        before, after = (float(np.linalg.norm(matrix - t.likeness)) for matrix in (untrained, s.likeness))
         found.likeness.append({"id": run.id, "before": before, "after": after})
         found.kernel.append({"id": run.id} | kernels(s, t))
         found.bound += [{"id": run.id} | each for each in bounds(s, t, y)]
         found.arrays[f"alike_{run.id}"] = s.likeness
-        if place < DRAWN:
-            found.arrays[f"shown_{run.id}"] = points(s, where)
-    found.verdicts = verdicts(pair.runs, bases)
-    shown = {name.removeprefix("shown_"): f for name, f in found.arrays.items() if name.startswith("shown_")}
-    found.arrays |= {f"place_{name}": place for name, place in layouts(shown).items()}
+        if number < MAX_MAPS:
+            found.arrays[f"shown_{run.id}"] = map_features(s, evaluation)
+    found.verdicts = verdicts(pair.runs, directions)
+    mapped = {name.removeprefix("shown_"): f for name, f in found.arrays.items() if name.startswith("shown_")}
+    found.arrays |= {f"place_{name}": points for name, points in layouts(mapped).items()}
     found.arrays = {name: compact(value) for name, value in found.arrays.items()}
     return found
 
 
 # ---- LSHFM
-def hashing(found: Study, run: Run, s: NetworkFeatures, t: NetworkFeatures) -> tuple[np.ndarray, np.ndarray] | None:
-    """Adds direction, length and hash agreement of a run; returns angles (M,) and ratios of length (M,)."""
-    own, other = s.embedding.shape[1], t.embedding.shape[1]
-    if own != other:
-        found.hashing.append({"id": run.id, "skipped": f"its embedding is {own} wide, the teacher’s {other}"})
+def hashing(
+    found: Measurement, run: Run, s: NetworkFeatures, t: NetworkFeatures
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Measure direction, length and hash agreement of a run and add them to `found`.
+
+    Returns angles in degrees (M,) and ratios of length (M,); None if the embeddings differ in width.
+    """
+    width, teacher_width = s.embedding.shape[1], t.embedding.shape[1]
+    if width != teacher_width:
+        found.hashing.append({"id": run.id, "skipped": f"its embedding is {width} wide, the teacher’s {teacher_width}"})
         return None
-    stream = seeds.generator("theory", "planes", own)
-    planes = torch.randn(PLANES, own, generator=stream, dtype=torch.float64).numpy()  # (J, D)
-    theta, ratio = claims.angles(s.embedding, t.embedding), claims.ratios(s.embedding, t.embedding)  # (M,), (M,)
-    same, moved = (claims.agreement(s.embedding, t.embedding, planes, median) for median in (False, True))  # (M,)
-    bins = claims.by_angle(theta, same)
-    known = ratio[np.isfinite(ratio)]
+    generator = seeds.generator("theory", "planes", width)
+    planes = torch.randn(PLANES, width, generator=generator, dtype=torch.float64).numpy()  # (J, D)
+    theta, ratio = claims.angles(s.embedding, t.embedding), claims.length_ratios(s.embedding, t.embedding)  # (M,), (M,)
+    same, at_median = (claims.hash_agreement(s.embedding, t.embedding, planes, median) for median in (False, True))
+    bins = claims.angle_bins(theta, same)
+    finite = ratio[np.isfinite(ratio)]
+    counted = [abs(b["agreement"] - b["formula"]) for b in bins if b["images"] >= claims.MIN_IMAGES]
     found.hashing.append(
         {
             "id": run.id,
             "angle": theta.mean(),
             "angle_sd": theta.std(ddof=1),
-            "ratio": known.mean(),
-            "ratio_sd": known.std(ddof=1),
+            "ratio": finite.mean(),
+            "ratio_sd": finite.std(ddof=1),
             "agreement": same.mean(),
             "formula": (1 - theta / 180).mean(),
-            "worst": max((abs(b["agreement"] - b["formula"]) for b in bins if b["images"] >= claims.FEW), default=None),
-            "agreement_median": moved.mean(),
+            "worst": max(counted, default=None),
+            "agreement_median": at_median.mean(),
             "bins": bins,
         }
     )
     return theta, ratio
 
 
-def verdicts(runs: Sequence[Run], known: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
-    """Each run with a hashing term beside the run that differs by its lack alone: is direction better, length freer?"""
+def verdicts(runs: Sequence[Run], directions: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
+    """LSHFM's two claims, for each run with a hashing term against the run that differs only in having none.
+
+    With the term the student's direction is closer to the teacher's, and its length may differ more from the teacher's.
+    directions: id -> angles (M,) and ratios of length (M,).
+    """
     found = []
-    for base in (run for run in runs if run.id in known and run.knobs.get("variant") == BASE):
+    for base in (run for run in runs if run.id in directions and run.knobs.get("variant") == BASE):
         rest = base.knobs | {"variant": None}
-        rivals = [run for run in runs if run.id in known and run.method == base.method and run.id != base.id]
-        for run in (run for run in rivals if run.knobs | {"variant": None} == rest):
-            (theta_0, ratio_0), (theta, ratio) = known[base.id], known[run.id]
+        others = [run for run in runs if run.id in directions and run.method == base.method and run.id != base.id]
+        for run in (run for run in others if run.knobs | {"variant": None} == rest):
+            (theta_0, ratio_0), (theta, ratio) = directions[base.id], directions[run.id]
             with np.errstate(divide="ignore", invalid="ignore"):
-                off, off_0 = np.abs(np.log(ratio)), np.abs(np.log(ratio_0))  # (M,) each
-            sound = np.isfinite(off) & np.isfinite(off_0)
+                log_ratio, log_ratio_0 = np.abs(np.log(ratio)), np.abs(np.log(ratio_0))  # (M,) each
+            finite = np.isfinite(log_ratio) & np.isfinite(log_ratio_0)
             found.append(
                 {
                     "id": run.id,
                     "base": base.id,
-                    "direction": claims.paired_claim(theta - theta_0, -1),  # degrees; smaller is claimed
-                    "length": claims.paired_claim((off - off_0)[sound], +1),  # |ln ratio|; larger is claimed
+                    "direction": claims.paired_claim(theta - theta_0, -1),  # degrees; the claim: smaller
+                    "length": claims.paired_claim(
+                        (log_ratio - log_ratio_0)[finite], +1
+                    ),  # the claim: |ln ratio| larger
                 }
             )
     return found
@@ -121,52 +137,53 @@ def verdicts(runs: Sequence[Run], known: dict[str, tuple[np.ndarray, np.ndarray]
 
 # ---- KDA
 def kernels(s: NetworkFeatures, t: NetworkFeatures) -> dict[str, Any]:
-    """Relative errors of the linear kernel, before and after the classifier: raw, best scaled, centred."""
+    """Relative errors of the linear kernel, before and after the classifier: raw, at the best scale, centred."""
     found = {}
-    for place in ("embedding", "logits"):
-        k_s, k_t = (f @ f.T for f in (getattr(o, place)[:KERNEL] for o in (s, t)))  # (N, N) each
-        scaled, factor = claims.scaled_gap(k_s, k_t)
-        apart = claims.gap(claims.centred(k_s), claims.centred(k_t))
-        found[place] = {"raw": claims.gap(k_s, k_t), "scaled": scaled, "factor": factor, "centred": apart}
+    for output in ("embedding", "logits"):
+        k_s, k_t = (f @ f.T for f in (getattr(features, output)[:KERNEL_IMAGES] for features in (s, t)))  # (N, N) each
+        scaled, factor = claims.scaled_error(k_s, k_t)
+        centred = claims.relative_error(claims.centred_kernel(k_s), claims.centred_kernel(k_t))
+        raw = claims.relative_error(k_s, k_t)
+        found[output] = {"raw": raw, "scaled": scaled, "factor": factor, "centred": centred}
     return found
 
 
 def bounds(s: NetworkFeatures, t: NetworkFeatures, y: np.ndarray) -> list[dict[str, Any]]:
-    """The bound at full rank and, where that has eigenvalues below 1, at the largest rank without them."""
-    marks = [claims.class_means(o.embedding, y) for o in (s, t)]
-    few = [o.embedding[:KERNEL] for o in (s, t)]
-    found = [{"which": "full"} | claims.bound(*few, *marks)]
-    rank = claims.above_one(*marks)
+    """The bound at full rank and, if its premise fails there, at the largest rank at which it holds."""
+    landmarks = [claims.class_means(features.embedding, y) for features in (s, t)]
+    embeddings = [features.embedding[:KERNEL_IMAGES] for features in (s, t)]
+    found = [{"which": "full"} | claims.bound(*embeddings, *landmarks)]
+    rank = claims.rank_above_one(*landmarks)
     if rank and not found[0]["premise"]:
-        found.append({"which": "premise"} | claims.bound(*few, *marks, rank))
+        found.append({"which": "premise"} | claims.bound(*embeddings, *landmarks, rank))
     return found
 
 
-# ---- pictures
-def points(sight: NetworkFeatures, where: EvaluationSet) -> np.ndarray:
-    """Embeddings of the shown images, (n, D); wider ones as their WIDE principal components."""
-    f = sight.embedding[where.shown.numpy()]
-    if f.shape[1] <= WIDE:
+# ---- arrays for figures
+def map_features(features: NetworkFeatures, evaluation: EvaluationSet) -> np.ndarray:
+    """Embeddings of the images of a t-SNE map, (n, D); if wider than MAP_DIMENSIONS, as many principal components."""
+    f = features.embedding[evaluation.map_index.numpy()]
+    if f.shape[1] <= MAP_DIMENSIONS:
         return f
     f = f - f.mean(0)
-    axes = np.linalg.svd(f, full_matrices=False)[2][:WIDE]  # (WIDE, D)
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])  # (WIDE,)  an axis has no sign of its own
+    axes = np.linalg.svd(f, full_matrices=False)[2][:MAP_DIMENSIONS]  # (MAP_DIMENSIONS, D)
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])  # the sign of an axis is arbitrary: fix it
     return f @ (axes * signs[:, None]).T
 
 
 def compact(value: np.ndarray) -> np.ndarray:
-    """Half precision for what is measured, 16 bits for labels."""
+    """Measured arrays in float16, limited to its range; labels in int16."""
     if value.dtype.kind == "i":
         return value.astype(np.int16)
     return value.clip(-65_504, 65_504).astype(np.float16)
 
 
 # ---- LP
-def costs(pair: Pair, where: EvaluationSet) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """LP beside the regressors: counts of every case; milliseconds of the pair's own and of the grid's diagonal."""
-    size = tuple(where.eval_split.x.shape[1:3])
-    own, other = (models.shape(name, where.classes, size) for name in (pair.student, pair.teacher.student))
-    known = loss_cost.cases(own, other, pair.runs[0].recipe.batch)
-    timed = [case for case in known if case["name"] == loss_cost.OWN or case["widths"] == (case["batch"],) * 2]
-    counted = [case | {"counts": loss_cost.count(case)} for case in known]
-    return counted, [case | {"ms": loss_cost.clock(case, where.here.device)} for case in timed]
+def costs(pair: Pair, evaluation: EvaluationSet) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Costs of LP and of regressors: counts of every case, milliseconds of the pair's and of the grid's diagonal."""
+    size = tuple(evaluation.eval_split.x.shape[1:3])
+    student, teacher = (models.shape(name, evaluation.classes, size) for name in (pair.student, pair.teacher.student))
+    cases = loss_cost.cases(student, teacher, pair.runs[0].recipe.batch)
+    timed = [case for case in cases if case["name"] == loss_cost.OWN or case["widths"] == (case["batch"],) * 2]
+    counted = [case | {"counts": loss_cost.count(case)} for case in cases]
+    return counted, [case | {"ms": loss_cost.time_losses(case, evaluation.machine.device)} for case in timed]

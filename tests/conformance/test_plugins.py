@@ -1,4 +1,4 @@
-"""Methods from outside the repository, and methods made of others."""
+"""Plug-ins (methods from outside the repository) and compositions of methods."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ OUTSIDE = SOURCE.format(name="outside")
 
 
 @pytest.fixture
-def plugin(tmp_path, shelf):
+def plugin(tmp_path, isolated_registry):
     """A function: a file's name and text -> its path, outside the repository."""
 
     def write(name="outside_a.py", text=OUTSIDE):
@@ -41,20 +41,21 @@ def plugin(tmp_path, shelf):
 
 
 def refused(*plugins):
+    """The one-line message with which plug-ins are refused."""
     with pytest.raises(BadInput) as caught:
         open_plugins(map(str, plugins))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-# ---- how they enter
+# ---- loading
 def test_a_file_outside_the_repository_registers_by_its_path(plugin):
     path = plugin()
     open_plugins([str(path)])
     assert "outside" in registry.names()
     assert registry.source(registry.get("outside")) == path
     assert registry.knobs("outside") == {"weight": Knob(float, 2.0), "deep": Knob(bool, False)}
-    assert registry.about("outside") == "Attention to nothing.  Somebody, 2030."
+    assert registry.docstring("outside") == "Attention to nothing.  Somebody, 2030."
     assert "outside    Attention to nothing." in describe("methods")
 
 
@@ -75,7 +76,7 @@ def test_an_installed_package_registers_by_its_entry_point(plugin, monkeypatch):
     assert "outside" in registry.names()
 
 
-def test_opening_a_file_again_changes_nothing(plugin):
+def test_loading_a_file_again_changes_nothing(plugin):
     path = plugin()
     open_plugins([str(path), str(path)])
     first = registry.get("outside")
@@ -83,17 +84,17 @@ def test_opening_a_file_again_changes_nothing(plugin):
     assert registry.get("outside") is first
 
 
-def test_a_files_methods_are_found_by_its_path(plugin):
+def test_a_path_names_all_methods_of_its_file(plugin):
     path = plugin(text=SOURCE.format(name="one") + SOURCE.format(name="two").split("register\n", 1)[1])
     assert methods_named(str(path)) == ["one", "two"]
 
 
-def test_a_plug_in_without_a_word_about_itself_is_listed_all_the_same(plugin):
+def test_a_plug_in_without_a_docstring_is_listed_too(plugin):
     open_plugins([str(plugin(text=OUTSIDE.split('"""', 2)[2]))])
     assert "outside" in describe("methods")
 
 
-def test_knobs_of_a_plug_in_are_checked_as_our_own_are(plugin):
+def test_knobs_of_a_plug_in_are_validated_like_those_of_built_in_methods(plugin):
     open_plugins([str(plugin())])
     assert resolve_knobs("outside", {"weight": 3, "deep": "yes"}) == {"weight": 3.0, "deep": True}
     with pytest.raises(BadInput, match="unknown knob 'wieght' of method 'outside'; did you mean 'weight'"):
@@ -102,8 +103,8 @@ def test_knobs_of_a_plug_in_are_checked_as_our_own_are(plugin):
         resolve_knobs("outside", {"deep": "perhaps"})
 
 
-# ---- how they are refused
-def test_a_second_claimant_is_refused_naming_both_files(plugin):
+# ---- refusals
+def test_a_second_plug_in_of_the_same_name_is_refused_naming_both_files(plugin):
     first, second = plugin("outside_a.py"), plugin("outside_b.py")
     open_plugins([str(first)])
     kept = registry.get("outside")
@@ -114,7 +115,7 @@ def test_a_second_claimant_is_refused_naming_both_files(plugin):
     assert registry.get("outside") is kept
 
 
-def test_our_own_methods_cannot_be_replaced(plugin):
+def test_built_in_methods_cannot_be_replaced(plugin):
     path = plugin(text=SOURCE.format(name="kd"))
     sentence = refused(path)
     assert "methods/kd.py" in sentence
@@ -137,18 +138,18 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_plug_in_is_one_sentence_naming_it_and_leaves_no_method(plugin, kind):
-    text, word = BROKEN[kind]
+def test_a_broken_plug_in_is_refused_in_one_line_and_registers_nothing(plugin, kind):
+    text, reason = BROKEN[kind]
     path, before = plugin(text=text), registry.names()
     sentence = refused(path)
     assert str(path) in sentence
-    assert word in sentence
+    assert reason in sentence
     assert registry.names() == before
 
 
-@pytest.mark.parametrize("word", ["nowhere.py", "nothing_of_this_name", "./nothing", "notes.txt"])
-def test_a_plug_in_that_is_not_there_is_refused_by_name(word, shelf):
-    assert f"--plugin {word}" in refused(word)
+@pytest.mark.parametrize("name", ["nowhere.py", "nothing_of_this_name", "./nothing", "notes.txt"])
+def test_a_plug_in_that_does_not_exist_is_refused_by_name(name, isolated_registry):
+    assert f"--plugin {name}" in refused(name)
 
 
 # ---- composition
@@ -158,9 +159,9 @@ BATCH = Batch(torch.ones(N, 3, 3, 3), torch.arange(N) % K, torch.arange(N))
 
 
 @pytest.fixture
-def parts(shelf):
-    """Two methods that write down what befalls them: `mild` weighs labels by a half, `staged` warms up before."""
-    told = []
+def parts(isolated_registry):
+    """The calls to two methods: `mild` weights cross-entropy by 0.5, `staged` has a warm-up stage."""
+    calls = []
 
     @register("mild")
     class Mild(Method):
@@ -172,13 +173,13 @@ def parts(shelf):
             return {"ce": 0.5 * F.cross_entropy(s.logits, batch.y), "mild": self.weight * s.embedding.sum()}
 
         def prepare(self, student, teacher, sweep):
-            told.append(("mild", "prepare"))
+            calls.append(("mild", "prepare"))
 
         def begin_epoch(self, clock):
-            told.append(("mild", clock))
+            calls.append(("mild", clock))
 
         def observe(self, s, t, batch):
-            told.append(("mild", "observe"))
+            calls.append(("mild", "observe"))
 
     @register("staged")
     class Staged(Mild):
@@ -191,38 +192,38 @@ def parts(shelf):
         def loss(self, s, t, batch):
             return {"ce": F.cross_entropy(s.logits, batch.y), "staged": self.weight * s.logits.sum()}
 
-    return told
+    return calls
 
 
-def made(name, **knobs):
+def build_method(name, **knobs):
     return registry.get(name)(None, None, **knobs)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("mild+kd", 0.5), ("kd+mild", 0.1), ("staged+mild+kd", 1.0)])
-def test_terms_add_up_with_the_labels_counted_once_as_the_first_weighs_them(parts, name, weight):
-    terms = made(name).loss(ONES, ONES, BATCH)
+def test_a_composition_has_the_terms_of_all_parts_and_the_cross_entropy_of_the_first(parts, name, weight):
+    terms = build_method(name).loss(ONES, ONES, BATCH)
     assert set(terms) == {"ce", *name.split("+")}
     assert terms["ce"].item() == pytest.approx(weight * F.cross_entropy(ONES.logits, BATCH.y).item())
     assert terms["mild"].item() == pytest.approx(2 * N * D)
 
 
 def test_each_part_gets_its_own_knobs(parts):
-    terms = made("mild+staged", **{"mild.weight": 3.0, "staged.weight": 5.0}).loss(ONES, ONES, BATCH)
+    terms = build_method("mild+staged", **{"mild.weight": 3.0, "staged.weight": 5.0}).loss(ONES, ONES, BATCH)
     assert terms["mild"].item() == pytest.approx(3 * N * D)
     assert terms["staged"].item() == pytest.approx(5 * ONES.logits.sum().item())
     assert list(registry.knobs("kd+mild")) == ["kd.temperature", "kd.alpha", "mild.weight"]
 
 
 @pytest.mark.parametrize("name", ["mild+staged", "staged+mild"])
-def test_extra_stages_run_before_and_the_last_ones_together(parts, name):
-    warm, last = made(name).stages(7)
+def test_additional_stages_run_first_and_the_last_stages_of_all_parts_together(parts, name):
+    warm, last = build_method(name).stages(7)
     assert (warm.name, warm.epochs, last.epochs) == ("warm", 2, 7)
     assert set(warm.loss(ONES, ONES, BATCH)) == {"warm"}
     assert set(last.loss(ONES, ONES, BATCH)) == {"ce", "mild", "staged"}
 
 
-def test_every_part_is_told_of_everything(parts):
-    method, clock = made("mild+staged"), Clock("distill", 0, 1)
+def test_prepare_begin_epoch_and_observe_of_every_part_are_called(parts):
+    method, clock = build_method("mild+staged"), Clock("distill", 0, 1)
     method.prepare(None, None, None)
     method.begin_epoch(clock)
     method.observe(ONES, ONES, BATCH)
@@ -234,7 +235,7 @@ def test_a_composition_needs_a_teacher_if_a_part_does(parts):
     assert not registry.get("ce").needs_teacher
 
 
-def test_what_the_parts_train_and_keep_is_the_compositions(shelf):
+def test_a_composition_has_the_parameters_and_buffers_of_its_parts(isolated_registry):
     @register("heavy")
     class Heavy(Method):
         def __init__(self, student, teacher):
@@ -242,37 +243,37 @@ def test_what_the_parts_train_and_keep_is_the_compositions(shelf):
             self.layer = torch.nn.Linear(2, 3)
             self.register_buffer("bank", torch.zeros(4))
 
-    method = made("heavy+kd")
+    method = build_method("heavy+kd")
     assert sum(value.numel() for value in method.parameters()) == 9
     assert [value.numel() for value in method.buffers()] == [4]
 
 
-@pytest.mark.parametrize("word", ["half", "type", "train", "compile"])
-def test_a_part_may_be_called_as_torch_calls_something_of_its_own(parts, word):
-    @register(word)
+@pytest.mark.parametrize("name", ["half", "type", "train", "compile"])
+def test_a_part_may_have_the_name_of_an_attribute_of_torch_modules(parts, name):
+    @register(name)
     class Own(Method):
         def loss(self, s, t, batch):
             return {"own": s.embedding.sum()}
 
-    method = made(f"{word}+mild")
+    method = build_method(f"{name}+mild")
     assert set(method.loss(ONES, ONES, BATCH)) == {"own", "ce", "mild"}
     assert not method.eval().training
 
 
-def test_two_parts_with_a_term_of_one_name_are_told_to_rename(parts):
+def test_two_parts_with_terms_of_the_same_name_are_refused(parts):
     @register("twin")
     class Twin(registry.get("mild")):
         pass
 
-    with pytest.raises(TypeError, match="two methods call a term 'mild'"):
-        made("mild+twin").loss(ONES, ONES, BATCH)
+    with pytest.raises(TypeError, match="two methods have a term named 'mild'"):
+        build_method("mild+twin").loss(ONES, ONES, BATCH)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("kd+kd", "once"), ("kd+ec", "did you mean 'ce'"), ("+kd", "unknown")])
-def test_a_composition_of_the_wrong_words_is_refused(name, hint):
-    with pytest.raises(registry.Misnamed, match=hint):
+def test_a_composition_with_a_wrong_name_is_refused_with_a_hint(name, hint):
+    with pytest.raises(registry.RegistryError, match=hint):
         registry.get(name)
 
 
-def test_the_source_of_a_composition_is_that_of_all_its_parts(parts):
+def test_the_source_hash_of_a_composition_covers_all_its_parts(parts):
     assert len({registry.digest(name) for name in ("kd", "mild", "kd+mild")}) == 3

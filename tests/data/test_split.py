@@ -1,4 +1,4 @@
-"""Batches: what chance decides, what the device does with it, and who judges.
+"""Batches: augmentation against loops over pixels, random draws, normalisation, and the split of each judge.
 
 N images in the split · B in a batch · H, W pixels · P pixels of padding
 """
@@ -26,8 +26,8 @@ def a_recipe(**changes):
 
 def draw(n=20, height=7, width=7, seed=0):
     """Images (N, H, W, 3) uint8 and labels (N,)."""
-    dice = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 256, (n, height, width, 3), generator=dice, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (n, height, width, 3), generator=generator, dtype=torch.uint8)
     return x, torch.arange(n) % 3
 
 
@@ -35,37 +35,37 @@ def a_split(n=20, height=7, width=7, statistics=STATISTICS):
     return Split(*draw(n, height, width), statistics, CPU)
 
 
-def same(one, two):
-    """Whether two walks give the same batches."""
+def equal_batches(one, two):
+    """Whether two iterators give the same batches."""
     return all(a.x.equal(b.x) and a.y.equal(b.y) and a.index.equal(b.index) for a, b in zip(one, two, strict=True))
 
 
-# ---- a literal reading of augmentation
-def mirrored(place, size):
-    """The pixel that reflection at both edges, without repeating them, finds at `place`."""
+# ---- augmentation, pixel by pixel
+def reflected_index(place, size):
+    """The index of the pixel that reflect padding, without repeating the edge, puts at `place`."""
     while not 0 <= place < size:
         place = -place if place < 0 else 2 * (size - 1) - place
     return place
 
 
-def pixel(image, row, column, pad):
-    """A pixel of (H, W, 3), or of the border around it."""
+def padded_pixel(image, row, column, pad):
+    """A pixel of an image (H, W, 3), or of its padding."""
     height, width = image.shape[:2]
     if 0 <= row < height and 0 <= column < width:
         return image[row, column].tolist()
     if pad == "zero":
         return [0, 0, 0]
-    return image[mirrored(row, height), mirrored(column, width)].tolist()
+    return image[reflected_index(row, height), reflected_index(column, width)].tolist()
 
 
-def slow_image(image, down, right, mirror, recipe):
-    """One image, cropped from its bordered self, mirrored and normalised, pixel by pixel."""
+def augmented_image(image, down, right, mirror, recipe):
+    """One image, padded, cropped, mirrored and normalised, pixel by pixel."""
     height, width = image.shape[:2]
     out = torch.empty(3, height, width)
     for i in range(height):
         for j in range(width):
             across = width - 1 - j if mirror else j
-            value = pixel(image, i + down - recipe.crop, across + right - recipe.crop, recipe.pad)
+            value = padded_pixel(image, i + down - recipe.crop, across + right - recipe.crop, recipe.pad)
             for c in range(3):
                 out[c, i, j] = (value[c] / 255 - STATISTICS[0][c]) / STATISTICS[1][c]
     return out
@@ -80,46 +80,48 @@ def slow_image(image, down, right, mirror, recipe):
     flip=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_batches_are_what_a_loop_over_pixels_gives(height, width, crop, pad, flip, seed):
+def test_batches_equal_a_loop_over_pixels(height, width, crop, pad, flip, seed):
     split, recipe = a_split(5, height, width), a_recipe(crop=crop, pad=pad, flip=flip, batch=3)
-    dice = Augmentation.draw(seed, 2, 5, crop, flip)
+    augmentation = Augmentation.draw(seed, 2, 5, crop, flip)
     for batch in split.epoch(seed, 2, recipe):
         for x, i in zip(batch.x, batch.index.tolist(), strict=True):
-            expected = slow_image(split.x[i], dice.down[i].item(), dice.right[i].item(), dice.mirror[i], recipe)
+            expected = augmented_image(
+                split.x[i], augmentation.down[i].item(), augmentation.right[i].item(), augmentation.mirror[i], recipe
+            )
             torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_split_may_be_walked_with_one_border_and_then_another():
+def test_a_split_can_be_used_with_one_padding_and_then_another():
     split = a_split()
     for changes in ({"crop": 2}, {"crop": 2, "pad": "reflect"}, {"crop": 3}, {"crop": 0}, {"crop": 2}):
         recipe = a_recipe(**changes)
-        assert same(split.epoch(0, 0, recipe), a_split().epoch(0, 0, recipe))
+        assert equal_batches(split.epoch(0, 0, recipe), a_split().epoch(0, 0, recipe))
 
 
-# ---- chance
+# ---- random draws
 def test_an_epoch_is_a_function_of_seed_and_epoch_whatever_was_drawn_before():
     split, recipe = a_split(), a_recipe()
     first = list(split.epoch(3, 5, recipe))
     with scope("somebody", "else"):
         torch.rand(100)
         list(split.epoch(3, 6, recipe))
-        assert same(first, split.epoch(3, 5, recipe))
-    assert same(first, a_split().epoch(3, 5, recipe))
+        assert equal_batches(first, split.epoch(3, 5, recipe))
+    assert equal_batches(first, a_split().epoch(3, 5, recipe))
 
 
-def test_an_epoch_draws_nothing_from_the_global_stream():
+def test_an_epoch_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
     list(a_split().epoch(0, 0, a_recipe()))
     assert torch.get_rng_state().equal(before)
 
 
-def test_another_seed_or_epoch_has_other_dice():
-    throws = [Augmentation.draw(seed, epoch, 50, 4, True) for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))]
+def test_another_seed_or_epoch_has_another_augmentation():
+    draws = [Augmentation.draw(seed, epoch, 50, 4, True) for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))]
     for field in ("order", "down", "right", "mirror"):
-        assert len({tuple(getattr(dice, field).tolist()) for dice in throws}) == len(throws)
+        assert len({tuple(getattr(augmentation, field).tolist()) for augmentation in draws}) == len(draws)
 
 
-def test_an_image_meets_the_same_dice_whatever_the_batch():
+def test_an_image_has_the_same_augmentation_for_every_batch_size():
     small, large = (list(a_split().epoch(0, 0, a_recipe(batch=batch))) for batch in (3, 20))
     assert torch.cat([batch.x for batch in small]).equal(large[0].x)
 
@@ -142,13 +144,13 @@ def test_without_crop_and_flip_images_are_only_shuffled():
     assert not batch.index.equal(plain.index)
 
 
-MARKED = torch.stack(  # every pixel says where it is; 0 is left to the border
+COORDINATES = torch.stack(  # every pixel holds its coordinates from 1; padding is 0
     (*torch.meshgrid(torch.arange(1, 11), torch.arange(1, 11), indexing="ij"), torch.ones(10, 10, dtype=torch.long))
 ).byte()  # (3, 10, 10)
 
 
-def seen(x):
-    """Crops (N, 3, 10, 10) of the marked image -> how often each of 9 x 9 offsets and 2 directions came: (162,)."""
+def count_offsets(x):
+    """Crops (N, 3, 10, 10) of COORDINATES -> how often each of 9 x 9 offsets and 2 directions occurs: (162,)."""
     row, column, left = x[:, 0, 5, 5].long(), x[:, 1, 5, 5].long(), x[:, 1, 5, 4].long()
     mirror = (left > column).long()
     down = row - 2
@@ -156,22 +158,22 @@ def seen(x):
     return torch.bincount((down * 9 + right) * 2 + mirror, minlength=162)
 
 
-def test_offsets_and_flips_are_spread_as_torchvision_spreads_them():
+def test_offsets_and_flips_are_distributed_as_in_torchvision():
     n = 6000
-    x = MARKED.permute(1, 2, 0).expand(n, 10, 10, 3).contiguous()
+    x = COORDINATES.permute(1, 2, 0).expand(n, 10, 10, 3).contiguous()
     split = Split(x, torch.zeros(n, dtype=torch.long), ((0, 0, 0), (1 / 255,) * 3), CPU)
     (batch,) = split.epoch(0, 0, a_recipe(batch=n))
     with scope("torchvision"):
         augment = Compose([RandomCrop(10, padding=4), RandomHorizontalFlip()])
-        theirs = seen(torch.stack([augment(MARKED) for _ in range(n)]))
-    ours = seen(batch.x.round())
-    assert len(ours) == len(theirs) == 162
-    assert stats.chisquare(ours).pvalue > 1e-3
-    assert stats.chi2_contingency(torch.stack([ours, theirs])).pvalue > 1e-3
+        expected = count_offsets(torch.stack([augment(COORDINATES) for _ in range(n)]))
+    found = count_offsets(batch.x.round())
+    assert len(found) == len(expected) == 162
+    assert stats.chisquare(found).pvalue > 1e-3
+    assert stats.chi2_contingency(torch.stack([found, expected])).pvalue > 1e-3
 
 
 # ---- normalisation
-def test_pixels_are_shifted_by_the_mean_and_divided_by_the_spread():
+def test_pixels_are_normalised_by_mean_and_standard_deviation():
     split = a_split()
     (batch,) = split.in_order()
     x = split.x.numpy().astype(np.float64) / 255
@@ -180,7 +182,7 @@ def test_pixels_are_shifted_by_the_mean_and_divided_by_the_spread():
     assert batch.x.dtype == torch.float32
 
 
-def test_training_images_have_zero_mean_and_unit_spread_under_their_own_statistics():
+def test_training_images_have_zero_mean_and_unit_variance_under_their_own_statistics():
     x, y = draw(50, 8, 8)
     data = make_dataset("mine", ("a", "b", "c"), x.numpy(), y.numpy(), x[:9].numpy(), y[:9].numpy())
     (batch,) = make_splits(data, "test", CPU)[0].in_order()
@@ -188,13 +190,13 @@ def test_training_images_have_zero_mean_and_unit_spread_under_their_own_statisti
     torch.testing.assert_close(batch.x.std((0, 2, 3), correction=0), torch.ones(3), rtol=0, atol=1e-4)
 
 
-def test_images_lie_channels_last_in_memory():
+def test_images_are_channels_last_in_memory():
     split = a_split()
     for batch in (next(split.in_order()), next(split.epoch(0, 0, a_recipe()))):
         assert batch.x.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_plain_walk_is_in_order_whatever_the_batch():
+def test_images_without_augmentation_are_in_order_for_every_batch_size():
     split = a_split()
     for size in (1, 7, 500):
         found = list(split.in_order(size))
@@ -202,7 +204,7 @@ def test_the_plain_walk_is_in_order_whatever_the_batch():
         assert torch.cat([batch.x for batch in found]).equal(next(split.in_order()).x)
 
 
-# ---- who judges
+# ---- the images of each judge
 def a_dataset(counts=(40, 30, 20), name="mine"):
     y = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     y = y[torch.randperm(len(y), generator=generator("test"))].numpy()
@@ -210,30 +212,30 @@ def a_dataset(counts=(40, 30, 20), name="mine"):
     return make_dataset(name, tuple(map(str, range(len(counts)))), x.astype(np.uint8), y, x[:5].astype(np.uint8), y[:5])
 
 
-def test_the_test_judge_learns_from_all_training_images():
+def test_the_test_judge_trains_on_all_training_images():
     data = a_dataset()
-    learn, judged = make_splits(data, "test", CPU)
-    assert learn.x.equal(data.train_x)
+    train, judged = make_splits(data, "test", CPU)
+    assert train.x.equal(data.train_x)
     assert judged.x.equal(data.test_x)
 
 
-def test_the_holdout_takes_a_tenth_of_each_class_from_training_and_leaves_the_test_set_alone():
+def test_the_holdout_is_a_tenth_of_each_class_of_the_training_images():
     data = a_dataset()
-    learn, judged = make_splits(data, "holdout", CPU)
+    train, judged = make_splits(data, "holdout", CPU)
     assert judged.y.bincount().tolist() == [4, 3, 2]
-    assert learn.y.bincount().tolist() == [36, 27, 18]
+    assert train.y.bincount().tolist() == [36, 27, 18]
 
 
 def test_the_holdout_and_the_rest_are_disjoint_and_together_everything():
     data = a_dataset()
-    held = holdout_mask(data.train_y, data.name)
-    learn, judged = make_splits(data, "holdout", CPU)
-    assert judged.x.equal(data.train_x[held])
-    assert learn.x.equal(data.train_x[~held])
-    assert len(learn) + len(judged) == len(data.train_y)
+    mask = holdout_mask(data.train_y, data.name)
+    train, judged = make_splits(data, "holdout", CPU)
+    assert judged.x.equal(data.train_x[mask])
+    assert train.x.equal(data.train_x[~mask])
+    assert len(train) + len(judged) == len(data.train_y)
 
 
-def test_the_holdout_is_the_same_each_time_and_another_for_another_data_set():
+def test_the_holdout_is_the_same_each_time_and_different_for_another_data_set():
     y = a_dataset().train_y
     with scope("somebody", "else"):
         assert holdout_mask(y, "mine").equal(holdout_mask(y, "mine"))
@@ -242,12 +244,12 @@ def test_the_holdout_is_the_same_each_time_and_another_for_another_data_set():
 
 def test_the_holdout_is_not_the_first_images_of_a_class():
     y = a_dataset((200, 200)).train_y
-    held = holdout_mask(y, "mine")
+    mask = holdout_mask(y, "mine")
     for label in (0, 1):
-        assert not held[y == label][:20].all()
+        assert not mask[y == label][:20].all()
 
 
-def test_even_the_smallest_class_is_judged_and_still_learned():
-    held = holdout_mask(torch.tensor([0, 0, 0, 1, 1]), "mine")
-    assert held.sum() == 2
-    assert held[:3].sum() == 1
+def test_the_smallest_class_is_in_both_parts():
+    mask = holdout_mask(torch.tensor([0, 0, 0, 1, 1]), "mine")
+    assert mask.sum() == 2
+    assert mask[:3].sum() == 1

@@ -1,4 +1,4 @@
-"""What is asked of results that are there: compare, explain, export, and a report that is rebuilt as they come."""
+"""Tests of the commands that read results: compare, explain, export and report --watch."""
 
 import hashlib
 import json
@@ -29,12 +29,12 @@ TEACHER = Run(dataset="cifar100", student="resnet56", method="ce", recipe=RECIPE
 # ---- synthetic records
 def a_run(method="kd", seed=0, teacher=TEACHER, **changes):
     """A student's run."""
-    words = {"dataset": "cifar100", "student": "resnet20", "method": method, "knobs": {}, "recipe": RECIPE}
-    return Run(**words | {"seed": seed, "teacher": teacher} | changes)
+    fields = {"dataset": "cifar100", "student": "resnet20", "method": method, "knobs": {}, "recipe": RECIPE}
+    return Run(**fields | {"seed": seed, "teacher": teacher} | changes)
 
 
 def a_record(run, top1=0.7, status="done", **made):
-    """What an attempt left."""
+    """The record of an attempt at a run; made: fields of its provenance."""
     known = {"suite": "crd", "source": "aaaa", "torch": "2.7.0", "commit": "abc", "ended": "2026-01-02T03:04:05+00:00"}
     error = None if status == "done" else {"type": "Failed", "message": "no memory left"}
     score = {"top1": top1, "kl": None} if status == "done" else None
@@ -44,7 +44,7 @@ def a_record(run, top1=0.7, status="done", **made):
 
 @pytest.fixture
 def results(tmp_path):
-    """A function: name, {method: scores by seed} -> the folder of their records."""
+    """A function that writes records under a name and returns their folder; scores: method -> top-1 by seed."""
 
     def write(name, scores, *records):
         store = Store(tmp_path / name)
@@ -59,19 +59,19 @@ def results(tmp_path):
     return write
 
 
-def line_of(text, method):
-    """The one line of a comparison that speaks of a method."""
+def cells_of_line(text, method):
+    """The cells of the only line of a comparison about a method."""
     (line,) = [line for line in text.splitlines() if re.search(rf"(?<=\s\s){method}\s\s", line)]
     return re.split(r"\s{2,}", line)
 
 
 # ---- compare
-def test_a_cell_that_got_worse_on_the_same_seeds_is_told_with_its_paired_interval(results):
+def test_a_cell_that_got_worse_on_the_same_seeds_is_shown_with_its_paired_interval(results):
     old, new = (0.700, 0.710, 0.720), (0.691, 0.700, 0.711)
     text, worse = compare(results("a", {"kd": old, "sp": old}), results("b", {"kd": new, "sp": old}))
     low, high = stats.ttest_rel(new, old).confidence_interval(0.95)
     interval = f"[{100 * low:+.2f}, {100 * high:+.2f}]".replace("-", "−")
-    verdict, _, pair, *numbers = line_of(text, "kd")
+    verdict, _, pair, *numbers = cells_of_line(text, "kd")
     assert worse and (verdict, pair) == ("worse", "resnet56-resnet20")
     assert numbers == ["71.00 (n = 3)", "70.07 (n = 3)", "−0.93", interval, "paired over 3 seeds"]
     assert "2 cells: 1 worse, 1 unchanged" in text and " sp " not in text
@@ -81,27 +81,27 @@ def test_seeds_that_are_not_the_same_are_compared_by_welch(results):
     old, new = (0.700, 0.710, 0.720), (None, None, None, 0.760, 0.770, 0.775)
     text, worse = compare(results("a", {"kd": old}), results("b", {"kd": new}))
     low, high = stats.ttest_ind(new[3:], old, equal_var=False).confidence_interval(0.95)
-    verdict, *_, interval, how = line_of(text, "kd")
-    assert not worse and (verdict, how) == ("better", "Welch")
+    verdict, *_, interval, basis = cells_of_line(text, "kd")
+    assert not worse and (verdict, basis) == ("better", "Welch")
     assert interval == f"[{100 * low:+.2f}, {100 * high:+.2f}]"
 
 
 @pytest.mark.parametrize(("old", "new"), [((0.7,), (0.1,)), ((0.7, 0.71), (None, 0.1)), ((0.9,), (0.7, 0.71))])
-def test_one_run_alone_cannot_be_told_from_others_however_far_off(results, old, new):
+def test_a_single_run_is_inconclusive_however_large_the_difference(results, old, new):
     text, worse = compare(results("a", {"kd": old}), results("b", {"kd": new}))
-    verdict, *_, how = line_of(text, "kd")
-    assert not worse and (verdict, how) == ("cannot be told", "n = 1: no interval")
+    verdict, *_, basis = cells_of_line(text, "kd")
+    assert not worse and (verdict, basis) == ("inconclusive", "n = 1: no interval")
 
 
-def test_an_interval_that_contains_nothing_is_no_verdict(results):
+def test_an_interval_that_contains_zero_is_inconclusive(results):
     text, worse = compare(results("a", {"kd": (0.70, 0.72, 0.71)}), results("b", {"kd": (0.71, 0.70, 0.70)}))
-    assert not worse and line_of(text, "kd")[0] == "cannot be told"
+    assert not worse and cells_of_line(text, "kd")[0] == "inconclusive"
 
 
 def test_further_seeds_alone_are_no_difference(results):
     text, worse = compare(results("a", {"kd": (0.70, 0.71)}), results("b", {"kd": (0.70, 0.71, 0.60)}))
     assert not worse
-    assert line_of(text, "kd")[3:] == [
+    assert cells_of_line(text, "kd")[3:] == [
         "70.50 (n = 2)",
         "67.00 (n = 3)",
         "+0.00",
@@ -110,21 +110,28 @@ def test_further_seeds_alone_are_no_difference(results):
     ]
 
 
-def test_cells_that_vanished_appeared_or_lost_their_score_are_named(results):
+def test_cells_in_one_folder_only_and_lost_scores_are_named(results):
     lost = [a_record(a_run("lsh", seed), status="failed") for seed in range(2)]
     old = results("a", {"kd": (0.7, 0.7), "sp": (0.6, 0.6), "lsh": (0.7, 0.71)})
     text, worse = compare(old, results("b", {"kd": (0.7, 0.7), "hint": (0.6,)}, *lost))
     assert not worse
-    assert [line_of(text, word)[0] for word in ("sp", "hint", "lsh")] == ["vanished", "appeared", "no score now"]
-    assert line_of(text, "lsh")[-1] == "2 failed"
-    assert "4 cells: 1 no score now, 1 appeared, 1 vanished, 1 unchanged" in text
+    assert [cells_of_line(text, word)[0] for word in ("sp", "hint", "lsh")] == [
+        "only in old",
+        "only in new",
+        "score lost",
+    ]
+    assert cells_of_line(text, "lsh")[-1] == "2 failed"
+    assert "4 cells: 1 score lost, 1 only in new, 1 only in old, 1 unchanged" in text
 
 
 def test_settings_of_a_method_are_not_mixed_up_between_the_folders(results):
     near, far = ([a_record(a_run(seed=seed, knobs={"alpha": a})) for seed in range(2)] for a in (0.9, 0.5))
     text, worse = compare(results("a", {}, *near), results("b", {}, *far))
     assert not worse
-    assert (line_of(text, "kd, alpha 0.9")[0], line_of(text, "kd, alpha 0.5")[0]) == ("vanished", "appeared")
+    assert (cells_of_line(text, "kd, alpha 0.9")[0], cells_of_line(text, "kd, alpha 0.5")[0]) == (
+        "only in old",
+        "only in new",
+    )
 
 
 def test_the_same_results_have_not_changed(results):
@@ -132,7 +139,7 @@ def test_the_same_results_have_not_changed(results):
     assert not worse and text.endswith("1 cell, nothing changed")
 
 
-def test_what_cannot_be_read_is_said_and_left_out(results):
+def test_unreadable_records_are_named_and_left_out(results):
     old = results("a", {"kd": (0.7, 0.71)})
     (old / "records/torn.json").write_text("{")
     assert "left out: " in compare(old, old)[0] and "torn.json" in compare(old, old)[0]
@@ -144,7 +151,7 @@ def test_a_folder_without_records_is_refused(results, tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_none_of_them_needs_torch():
+def test_the_commands_do_not_import_torch():
     names = "compare, explain, export, watch"
     code = f"from benchmark.report.commands import {names}; import sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -155,15 +162,15 @@ def test_none_of_them_needs_torch():
 ORIGIN = {"dataset": "suite crd", "teacher": "--teacher", "knobs.alpha": "--set", "recipe.schedule": "recipe crd240"}
 
 
-def shown(text):
-    """First word -> the rest of its line, in columns."""
+def lines_by_name(text):
+    """First cell of a line -> its other cells, of an explanation."""
     lines = (re.split(r"\s{2,}", line.strip(), maxsplit=2) for line in text.splitlines() if line.startswith("  "))
     return {line[0]: tuple(line[1:]) for line in lines}
 
 
-def test_every_value_stands_with_its_origin(results):
+def test_every_value_is_shown_with_its_origin(results):
     run = a_run(seed=3, knobs={"alpha": 0.5})
-    found = shown(explain(run.id[:6], results("a", {}, a_record(run, origin=ORIGIN))))
+    found = lines_by_name(explain(run.id[:6], results("a", {}, a_record(run, origin=ORIGIN))))
     assert found["dataset"] == ("cifar100", "suite crd")
     assert found["knobs.alpha"] == ("0.5", "--set")
     assert found["teacher"] == (f"{TEACHER.id} (resnet56)", "--teacher")
@@ -173,11 +180,11 @@ def test_every_value_stands_with_its_origin(results):
     assert (found["seed"], found["judge"]) == (("3", "not recorded"), ("test", "not recorded"))
 
 
-def test_a_run_is_explained_with_its_attempts_scores_making_and_cell(results):
+def test_a_run_is_explained_with_its_attempts_scores_provenance_and_cell(results):
     run = a_run()
     folder = results("a", {}, a_record(run, status="failed"), a_record(run, 0.7123), a_record(TEACHER))
     text = explain(f"{run.id}-1", folder)  # as tables name a record
-    found = shown(text)
+    found = lines_by_name(text)
     assert found["attempt 1"] == (f"{folder}/records/{run.id}-1.json (failed)",)
     assert found["attempt 2"] == (f"{folder}/records/{run.id}-2.json (done, the one that counts)",)
     assert (found["status"], found["top1"], found["kl"]) == (("done",), ("0.7123",), ("–",))
@@ -187,14 +194,14 @@ def test_a_run_is_explained_with_its_attempts_scores_making_and_cell(results):
     assert text.splitlines()[-1] == f"  {again}"
 
 
-def test_a_failure_says_why_and_is_run_again_without_more_ado(results):
+def test_a_failure_gives_its_reason_and_is_repeated_without_an_option(results):
     text = explain(a_run().id, results("a", {}, a_record(a_run(), status="failed")))
     assert "failed: no memory left" in text and "--again" not in text
 
 
-def test_a_teacher_has_its_place_and_is_done_again_elsewhere(results):
+def test_a_teacher_is_explained_and_is_repeated_in_another_folder(results):
     text = explain(TEACHER.id, results("a", {"kd": (0.7,)}, a_record(TEACHER, origin={"method": "every teacher's"})))
-    assert shown(text)["method"] == ("ce", "every teacher's")
+    assert lines_by_name(text)["method"] == ("ce", "every teacher's")
     assert "resnet56-resnet20  teacher" in text
     assert text.endswith("python -m benchmark run crd -p resnet56-resnet20 --results ELSEWHERE")
 
@@ -202,7 +209,7 @@ def test_a_teacher_has_its_place_and_is_done_again_elsewhere(results):
 def test_imported_weights_are_imported_again(results):
     run = a_run("imported", teacher=None, recipe=None, knobs={"file_sha256": "0a"})
     text = explain(run.id, results("a", {}, a_record(run, file="net.pth")))
-    assert shown(text)["recipe"] == ("found, not trained", "not recorded")
+    assert lines_by_name(text)["recipe"] == ("found, not trained", "not recorded")
     assert text.endswith("python -m benchmark import-weights net.pth --model resnet20 --dataset cifar100")
 
 
@@ -210,7 +217,9 @@ def test_a_method_whose_code_has_changed_says_so(results):
     now = registry.digest("kd")
     outside = a_record(a_run("outside"), source="bbbb")
     folder = results("a", {}, a_record(a_run(), source=now), a_record(a_run(seed=1)), outside)
-    sources = [shown(explain(run.id, folder))["source"][0] for run in (a_run(), a_run(seed=1), a_run("outside"))]
+    sources = [
+        lines_by_name(explain(run.id, folder))["source"][0] for run in (a_run(), a_run(seed=1), a_run("outside"))
+    ]
     assert sources == [
         f"{now} (the method's code as it is now)",
         f"aaaa (the method's code is {now} now)",
@@ -218,7 +227,7 @@ def test_a_method_whose_code_has_changed_says_so(results):
     ]
 
 
-def test_an_id_that_is_none_or_several_is_refused_with_those_that_are_near(results):
+def test_an_unknown_or_ambiguous_id_is_refused_with_similar_ids(results):
     folder = results("a", {"kd": [0.7] * 40})
     ids = [a_run(seed=seed).id for seed in range(40)]
     first = next(id[0] for id in ids if sum(other[0] == id[0] for other in ids) > 1)
@@ -243,20 +252,20 @@ def test_a_record_that_cannot_be_read_is_not_explained(results):
 
 # ---- export
 @pytest.fixture
-def supplied(results, tmp_path):
-    """Results with a prediction, weights and what is under way, and the archive of them."""
+def exported(results, tmp_path):
+    """(Results folder, archive, message): results with a prediction, weights and an unfinished file, exported."""
     folder = results("results", {"kd": (0.7, 0.71), "sp": (0.6, 0.61)}, a_record(TEACHER))
     store = Store(folder)
     store.predictions("0" * 12).write_bytes(b"npz")
     store.keep_weights(TEACHER.id, b"weights")
     store.keep_teacher(a_record(TEACHER))
     (folder / "records/.torn.json.abc").write_text("half")
-    told = export(tmp_path / "supplement.zip", folder, tmp_path / "reports")
-    return folder, tmp_path / "supplement.zip", told
+    message = export(tmp_path / "supplement.zip", folder, tmp_path / "reports")
+    return folder, tmp_path / "supplement.zip", message
 
 
-def test_an_archive_holds_records_predictions_tables_and_figures_and_no_weights(supplied):
-    _, target, told = supplied
+def test_an_archive_has_records_predictions_tables_and_figures_and_no_weights(exported):
+    _, target, message = exported
     with zipfile.ZipFile(target) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
@@ -266,11 +275,11 @@ def test_an_archive_holds_records_predictions_tables_and_figures_and_no_weights(
     for suffix in ("md", "csv", "svg", "pdf"):
         assert any(name.startswith("reports/") and name.endswith(suffix) for name in names)
     assert not [name for name in names if "safetensors" in name or "/." in name]
-    assert "5 runs" in told and "renews" not in told
+    assert "5 runs" in message and "update it" not in message
 
 
-def test_the_manifest_names_every_file_with_its_sum_and_what_made_it(supplied):
-    _, target, _ = supplied
+def test_the_manifest_lists_every_file_with_its_checksum_and_the_versions(exported):
+    _, target, _ = exported
     with zipfile.ZipFile(target) as archive:
         lines = archive.read("MANIFEST").decode().splitlines()
         sums = dict(line.split("  ", 1)[::-1] for line in lines if not line.startswith("#"))
@@ -280,8 +289,8 @@ def test_the_manifest_names_every_file_with_its_sum_and_what_made_it(supplied):
     assert "# records, torch: 2.7.0" in lines and any("matplotlib" in line for line in lines)
 
 
-def test_equal_results_give_an_equal_archive_whose_report_is_that_of_its_records(supplied, tmp_path):
-    folder, target, _ = supplied
+def test_equal_results_give_an_equal_archive_whose_report_is_that_of_its_records(exported, tmp_path):
+    folder, target, _ = exported
     export(tmp_path / "again.zip", folder, tmp_path / "reports")
     assert (tmp_path / "again.zip").read_bytes() == target.read_bytes()
     with zipfile.ZipFile(target) as archive:
@@ -290,18 +299,18 @@ def test_equal_results_give_an_equal_archive_whose_report_is_that_of_its_records
     assert page.read_bytes() == (tmp_path / "paper/reports/index.html").read_bytes()
 
 
-def test_a_report_of_other_records_is_said_to_be_old_and_is_not_taken(supplied, tmp_path):
-    folder, _, _ = supplied
+def test_a_report_of_other_records_gives_a_warning_and_is_not_exported(exported, tmp_path):
+    folder, _, _ = exported
     build(Store(folder), tmp_path / "reports")
-    assert "renews" not in export(tmp_path / "b.zip", folder, tmp_path / "reports")
+    assert "update it" not in export(tmp_path / "b.zip", folder, tmp_path / "reports")
     Store(folder).add(a_record(a_run("hint"), 0.5))
     assert "reports is not the report of these records" in export(tmp_path / "c.zip", folder, tmp_path / "reports")
     with zipfile.ZipFile(tmp_path / "c.zip") as archive:
         assert b"hint" in archive.read("reports/index.html")
 
 
-def test_no_archive_is_written_over_a_file_into_nowhere_or_of_nothing(supplied, tmp_path):
-    folder, target, _ = supplied
+def test_no_archive_is_written_over_a_file_into_a_missing_folder_or_without_records(exported, tmp_path):
+    folder, target, _ = exported
     before = target.read_bytes()
     for place, source, why in (
         (target, folder, "exists already and stays as it is; name another file"),
@@ -314,39 +323,37 @@ def test_no_archive_is_written_over_a_file_into_nowhere_or_of_nothing(supplied, 
     assert target.read_bytes() == before and not (tmp_path / "nothing.zip").exists()
 
 
-def test_results_that_never_stand_still_are_not_exported(results, tmp_path, monkeypatch):
+def test_results_that_keep_changing_are_not_exported(results, tmp_path, monkeypatch):
     states = iter(range(100))
     monkeypatch.setattr("benchmark.report.commands.export.file_state", lambda store: {"records": next(states)})
-    with pytest.raises(BadInput, match="export again when the sweep is through"):
+    with pytest.raises(BadInput, match="export again when the sweep has finished"):
         export(tmp_path / "a.zip", results("a", {"kd": (0.7,)}), tmp_path / "reports")
 
 
-# ---- rebuild
-def test_a_new_an_altered_and_a_lost_record_are_each_noticed_once(results):
-    store, seen = Store(results("a", {"kd": (0.7,)})), {}
+# ---- watch
+def test_a_new_a_changed_and_a_removed_record_are_each_noticed_once(results):
+    store, known = Store(results("a", {"kd": (0.7,)})), {}
     first = f"records/{a_run().id}-1.json"
-    assert watch.changed_files(store, seen) == [first] and watch.changed_files(store, seen) == []
+    assert watch.changed_files(store, known) == [first] and watch.changed_files(store, known) == []
     store.add(a_record(a_run(seed=1)))
-    assert watch.changed_files(store, seen) == [f"records/{a_run(seed=1).id}-1.json"]
+    assert watch.changed_files(store, known) == [f"records/{a_run(seed=1).id}-1.json"]
     path = store.root / first
     path.write_text(json.dumps(json.loads(path.read_text())))
-    assert watch.changed_files(store, seen) == [first]
+    assert watch.changed_files(store, known) == [first]
     path.unlink()
-    assert watch.changed_files(store, seen) == [first] and watch.changed_files(store, seen) == []
+    assert watch.changed_files(store, known) == [first] and watch.changed_files(store, known) == []
 
 
-def test_files_under_way_and_folders_that_are_not_there_are_no_news(results, tmp_path):
-    store, seen = Store(results("a", {"kd": (0.7,)})), {}
-    watch.changed_files(store, seen)
+def test_unfinished_files_and_missing_folders_are_no_changes(results, tmp_path):
+    store, known = Store(results("a", {"kd": (0.7,)})), {}
+    watch.changed_files(store, known)
     (store.root / "records/.0-1.json.abc").write_text("{")
     store.keep_weights("0" * 12, b"weights")
-    assert watch.changed_files(store, seen) == []
+    assert watch.changed_files(store, known) == []
     assert watch.changed_files(Store(tmp_path / "nowhere"), {}) == []
 
 
-def test_a_watched_report_is_rebuilt_for_each_change_and_stands_when_it_is_stopped(
-    results, tmp_path, monkeypatch, capsys
-):
+def test_a_watched_report_is_rebuilt_for_each_change_until_it_is_stopped(results, tmp_path, monkeypatch, capsys):
     folder, passes = results("a", {"kd": (0.7,)}), []
 
     def sleep(seconds):
@@ -357,9 +364,9 @@ def test_a_watched_report_is_rebuilt_for_each_change_and_stands_when_it_is_stopp
             raise KeyboardInterrupt
 
     monkeypatch.setattr(watch.time, "sleep", sleep)
-    watch.watch(folder, tmp_path / "out", every=0.5)
+    watch.watch(folder, tmp_path / "out", seconds=0.5)
     lines = capsys.readouterr().out.splitlines()
     page = tmp_path / "out/index.html"
     assert [line[9:] for line in lines[1:3]] == [f"report: {page} (first)", f"report: {page} (1 record changed)"]
-    assert len(lines) == 4 and "stands" in lines[3] and passes == [0.5] * 4
+    assert len(lines) == 4 and lines[3].startswith("stopped") and passes == [0.5] * 4
     assert "n = 2" in page.read_text()

@@ -1,4 +1,4 @@
-"""The committed report is what the command writes from the committed results."""
+"""Test that the committed report is what `report` writes from the committed results."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -9,17 +9,17 @@ from benchmark.report.build import build
 from benchmark.store import Store
 
 ROOT = Path(__file__).parents[2]
-DRAWN_BY = ("matplotlib", "numpy", "pandas", "scipy", "jinja2", "tabulate", "itables")
+REPORT_LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "jinja2", "tabulate", "itables")
 
 
-def pinned():
+def pinned_versions():
     """Package -> version of requirements.txt."""
     lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
     return dict(line.split("==") for line in lines if "==" in line)
 
 
 def test_the_committed_report_is_byte_for_byte_what_the_committed_results_give(tmp_path):
-    other = [name for name in DRAWN_BY if version(name) != pinned()[name]]
+    other = [name for name in REPORT_LIBRARIES if version(name) != pinned_versions()[name]]
     if other:
         pytest.skip(f"other versions than requirements.txt pins, of {', '.join(other)}: other bytes are expected")
     out = build(Store(ROOT / "results"), tmp_path).parent

@@ -1,4 +1,4 @@
-"""The pictures: what they are drawn from, and that equal records give equal bytes."""
+"""Tests of the figures: the numbers they show, their layout, and that equal records give equal bytes."""
 
 import hashlib
 import json
@@ -17,27 +17,33 @@ from matplotlib.text import Text
 from scipy import stats
 from test_report import NASTY, RECIPE, a_cost, a_record, a_run, a_store
 
-from benchmark.report.figures import drawings
-from benchmark.report.figures.curves import CURVES, POINTS, draw_band, per_epoch
-from benchmark.report.figures.forest import base_of, forest
+from benchmark.report.figures import protocol_figures
+from benchmark.report.figures.curves import CURVES, MAX_POINTS, draw_band, per_epoch
+from benchmark.report.figures.forest import baseline_row, forest_figures
 from benchmark.report.figures.gap import gap_closed, gaps_of_pair
-from benchmark.report.figures.losses import losses, terms_of
+from benchmark.report.figures.losses import loss_figures, terms_of
 from benchmark.report.figures.panels import compose, styles_of
-from benchmark.report.figures.style import STYLE, shortened
-from benchmark.report.figures.theory import drawings as theory_drawings
-from benchmark.report.figures.tradeoff import frontier, hours, spread, tradeoffs, usual_device
+from benchmark.report.figures.style import STYLE, round_coordinates
+from benchmark.report.figures.theory import theory_figures
+from benchmark.report.figures.tradeoff import (
+    device_hours,
+    most_common_device,
+    pareto_frontier,
+    separate_marks,
+    tradeoff_figures,
+)
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.findings import Finding
 from benchmark.report.records.protocols import protocols
 
 ROOT = Path(__file__).parents[2]
-WORDS = {"gap", "forest", "parameters", "compute", "step", "hours", "split", "curves", "loss-ce", "losses"}
+NAMES = {"gap", "forest", "parameters", "compute", "step", "hours", "split", "curves", "loss-ce", "losses"}
 SCORES = {"ce": (0.68, 0.69, 0.685), "kd": (0.70, 0.695, 0.705), "sp": (0.71, 0.70, 0.69)}
 TEACHER = 0.73
 
 
 def protocol_of(tmp_path, records):
-    """The one protocol of these records."""
+    """The only protocol of these records."""
     entries, complaints = load_entries(a_store(tmp_path, records))
     assert not complaints
     (found,) = protocols(entries)
@@ -45,14 +51,14 @@ def protocol_of(tmp_path, records):
 
 
 def loss_curve(method):
-    """Six epochs of cross-entropy and a method's own term, which the first epoch does not have."""
+    """The curve of six epochs with cross-entropy and the method's own term, which is missing in the first epoch."""
     own = {} if method == "ce" else {method: [None, 5.0, 4.0, 3.0, 2.0, 1.0]}
     curve = {"stage": ["distill"] * 6, "lr": [0.05] * 6, "top1": [0.1, 0.3, 0.5, 0.6, 0.65, 0.7]}
     return curve | {"loss": {"ce": [4.0, 3.0, 2.0, 1.5, 1.2, 1.1]} | own}
 
 
 def full_records(student="resnet20", seeds=3):
-    """A teacher, and three methods with seeds and costs."""
+    """Records of a teacher and of three methods, with several seeds and a cost each."""
     teacher = a_run("ce", 0, "resnet56", None)
     found = [a_record(teacher, TEACHER)]
     for method, scores in SCORES.items():
@@ -62,49 +68,49 @@ def full_records(student="resnet20", seeds=3):
     return found
 
 
-def drawn(protocol):
-    """Word -> drawing."""
-    return {d.name.removeprefix(f"{protocol.slug}-"): d for d in drawings(protocol, styles_of([protocol]))}
+def figures_by_name(protocol):
+    """Last part of the name -> rendered figure."""
+    return {d.name.removeprefix(f"{protocol.slug}-"): d for d in protocol_figures(protocol, styles_of([protocol]))}
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    """(protocol, its drawings by word)."""
+def full_report(tmp_path_factory):
+    """(Protocol with all numbers, its figures by name)."""
     protocol = protocol_of(tmp_path_factory.mktemp("full"), full_records())
-    return protocol, drawn(protocol)
+    return protocol, figures_by_name(protocol)
 
 
-# ---- all of them
-def test_every_picture_is_drawn_where_there_are_numbers(full):
-    assert set(full[1]) == WORDS
-    assert all(d.svg.startswith("<?xml") and d.pdf.startswith(b"%PDF") and d.caption for d in full[1].values())
+# ---- all figures
+def test_every_figure_with_data_is_drawn(full_report):
+    assert set(full_report[1]) == NAMES
+    assert all(d.svg.startswith("<?xml") and d.pdf.startswith(b"%PDF") and d.caption for d in full_report[1].values())
 
 
-def test_equal_records_give_equal_bytes_in_another_process_too(full, tmp_path):
-    protocol, found = full
-    again = drawn(protocol)
+def test_equal_records_give_equal_bytes_in_another_process_too(full_report, tmp_path):
+    protocol, found = full_report
+    again = figures_by_name(protocol)
     assert [(d.svg, d.pdf) for d in again.values()] == [(d.svg, d.pdf) for d in found.values()]
     a_store(tmp_path, full_records()[::-1])
     code = """import sys; sys.path.insert(0, "tests/report")
 import hashlib, test_figures as t; from pathlib import Path
 from benchmark.store import Store
 p, = t.protocols(t.load_entries(Store(Path(sys.argv[1])))[0])
-print(*[hashlib.sha256(d.svg.encode() + d.pdf).hexdigest() for d in t.drawn(p).values()])"""
-    told = subprocess.run(
+print(*[hashlib.sha256(d.svg.encode() + d.pdf).hexdigest() for d in t.figures_by_name(p).values()])"""
+    done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert told.stdout.split() == [hashlib.sha256(d.svg.encode() + d.pdf).hexdigest() for d in found.values()]
+    assert done.stdout.split() == [hashlib.sha256(d.svg.encode() + d.pdf).hexdigest() for d in found.values()]
 
 
-def test_nothing_is_drawn_where_there_is_nothing_to_show(tmp_path):
+def test_figures_without_data_are_not_drawn(tmp_path):
     failed = [a_record(a_run(seed=seed), status="failed") for seed in range(2)]
-    assert drawn(protocol_of(tmp_path / "failed", failed)) == {}
+    assert figures_by_name(protocol_of(tmp_path / "failed", failed)) == {}
     bare = a_record(a_run(), 0.7, size={}, clock={}, curve={})
-    assert drawn(protocol_of(tmp_path / "bare", [bare])) == {}
+    assert figures_by_name(protocol_of(tmp_path / "bare", [bare])) == {}
 
 
 def test_one_run_is_enough_for_its_curves_and_costs(tmp_path):
-    assert set(drawn(protocol_of(tmp_path, [a_record(a_run(), 0.7)]))) == {
+    assert set(figures_by_name(protocol_of(tmp_path, [a_record(a_run(), 0.7)]))) == {
         "parameters",
         "compute",
         "hours",
@@ -115,11 +121,11 @@ def test_one_run_is_enough_for_its_curves_and_costs(tmp_path):
 
 def test_a_methods_name_is_no_markup(tmp_path):
     records = [*full_records(seeds=2), a_record(a_run(NASTY), 0.7, curve=loss_curve(NASTY))]
-    for drawing in drawn(protocol_of(tmp_path, records)).values():
-        assert "<script" not in drawing.svg and "<script" not in drawing.inline()
+    for figure in figures_by_name(protocol_of(tmp_path, records)).values():
+        assert "<script" not in figure.svg and "<script" not in figure.inline()
 
 
-def test_names_of_any_length_stay_inside_the_picture_and_apart(tmp_path):
+def test_long_names_stay_inside_the_figure_and_do_not_overlap(tmp_path):
     names = ["kd", *(f"a_method_of_a_rather_long_name_{n}" for n in range(12))]
     slow = RECIPE.model_copy(update={"lr": 0.012345})
     teachers = [a_run("ce", seed, "resnet32x4", None, recipe=slow) for seed in (0, 12345)]
@@ -127,84 +133,85 @@ def test_names_of_any_length_stay_inside_the_picture_and_apart(tmp_path):
     runs = [*runs, *(a_run(name) for name in names)]
     protocol = protocol_of(tmp_path, [a_record(run, 0.7, curve=loss_curve(run.method)) for run in runs])
     styles = styles_of([protocol])
-    for picture in (*forest(protocol), *tradeoffs(protocol), CURVES, *losses(protocol)):
+    for spec in (*forest_figures(protocol), *tradeoff_figures(protocol), CURVES, *loss_figures(protocol)):
         with matplotlib.rc_context(STYLE):
-            figure = compose(picture, protocol, styles)
+            figure = compose(spec, protocol, styles)
             boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
         for (text, box), (other, rival) in combinations(boxes, 2):
-            assert not box.overlaps(rival), f"{picture.word}: {text} over {other}"
+            assert not box.overlaps(rival), f"{spec.name}: {text} over {other}"
         for text, box in boxes:
             inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
-            assert inside, f"{picture.word}: {text}"
+            assert inside, f"{spec.name}: {text}"
 
 
 def texts(figure):
-    """The texts that are seen."""
+    """The visible texts of a figure."""
     FigureCanvasAgg(figure).draw()
-    beyond = set()
+    hidden = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
-            beyond |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
-            beyond |= {tick.label1 for tick in axis.get_major_ticks() if not tick.label1.get_visible()}
+            hidden |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+            hidden |= {tick.label1 for tick in axis.get_major_ticks() if not tick.label1.get_visible()}
     found = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    return [text for text in found if text not in beyond]
+    return [text for text in found if text not in hidden]
 
 
-def test_the_page_may_give_a_picture_its_own_ink(full):
-    for drawing in full[1].values():
-        assert "currentColor" in drawing.inline() and "#1a1b1e" not in drawing.inline()
+def test_inline_figures_take_their_colours_from_the_page(full_report):
+    for figure in full_report[1].values():
+        assert "currentColor" in figure.inline() and "#1a1b1e" not in figure.inline()
 
 
-def test_places_are_cut_but_scales_are_not():
+def test_positions_are_truncated_but_scales_are_not():
     assert (
-        shortened('<use x="1.23456" d="M 1.239 2"/> scale(0.015625)') == '<use x="1.23" d="M 1.23 2"/> scale(0.015625)'
+        round_coordinates('<use x="1.23456" d="M 1.239 2"/> scale(0.015625)')
+        == '<use x="1.23" d="M 1.23 2"/> scale(0.015625)'
     )
 
 
 # ---- accuracy against costs
-def beaten(points, one):
-    """Whether another point is no worse in both and better in one, by trying all."""
-    return any(o[0] <= one[0] and o[1] >= one[1] and o != one for o in points)
+def dominated(points, point):
+    """Whether another point is no worse in both coordinates and better in one, by trying all points."""
+    return any(other[0] <= point[0] and other[1] >= point[1] and other != point for other in points)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_frontier_is_all_that_nobody_beats(seed):
+def test_the_frontier_is_the_set_of_points_that_no_other_dominates(seed):
     rng = np.random.default_rng(seed)
     points = [tuple(map(int, rng.integers(0, 8, 2))) for _ in range(rng.integers(1, 30))]  # with ties
-    found = frontier(points)
-    assert sorted(found) == [i for i, point in enumerate(points) if not beaten(points, point)]
+    found = pareto_frontier(points)
+    assert sorted(found) == [i for i, point in enumerate(points) if not dominated(points, point)]
     assert [points[i] for i in found] == sorted(points[i] for i in found)
 
 
 @pytest.mark.parametrize(("scale", "seed"), [*product(("log", "linear"), range(5))])
 def test_marks_side_by_side_keep_their_order_and_their_distance(scale, seed):
     values = sorted(np.random.default_rng(seed).choice([1e6, 1.001e6, 2e6, 5e6], 9).tolist())
-    places = np.array(spread(values, 8e6, scale))
-    places = np.log10(places) if scale == "log" else places
-    assert np.diff(places).min() > 0.99 * (0.045 * np.log10(8) if scale == "log" else 0.03 * 7e6) * 0.9
-    lone = spread([1e6, 5e6], 8e6, scale)
+    positions = np.array(separate_marks(values, 8e6, scale))
+    positions = np.log10(positions) if scale == "log" else positions
+    assert np.diff(positions).min() > 0.99 * (0.045 * np.log10(8) if scale == "log" else 0.03 * 7e6) * 0.9
+    lone = separate_marks([1e6, 5e6], 8e6, scale)
     assert lone == pytest.approx([1e6, 5e6])
 
 
-def test_hours_are_the_share_of_a_run_on_the_usual_device(tmp_path):
+def test_hours_are_the_share_of_a_run_on_the_most_common_device(tmp_path):
     entries = [a_record(a_run(seed=seed), 0.7) for seed in range(3)]
-    odd = a_record(a_run(seed=3), 0.7)
-    odd = odd.model_copy(update={"provenance": odd.provenance | {"device": "another"}})
-    protocol = protocol_of(tmp_path, [*entries, odd])
-    assert usual_device(protocol) == "a device"
+    other_device = a_record(a_run(seed=3), 0.7)
+    other_device = other_device.model_copy(update={"provenance": other_device.provenance | {"device": "another"}})
+    protocol = protocol_of(tmp_path, [*entries, other_device])
+    assert most_common_device(protocol) == "a device"
     (cell,) = [cell for cell in protocol.cells.values() if len(cell.scored) == 4]
-    summary = cell.summary(partial(hours, device="a device"))
+    summary = cell.summary(partial(device_hours, device="a device"))
     assert (summary.n, summary.mean) == (3, pytest.approx(120.5 / 3 / 3600))
-    titles = [picture.title for picture in tradeoffs(protocol)]
+    titles = [spec.title for spec in tradeoff_figures(protocol)]
     assert "Accuracy against GPU-hours" in titles
 
 
 def test_hours_of_a_processor_are_not_called_gpu_hours(tmp_path):
     record = a_record(a_run(), 0.7)
     record = record.model_copy(update={"provenance": record.provenance | {"device": "EPYC, 2 threads"}})
-    (picture,) = [p for p in tradeoffs(protocol_of(tmp_path, [record])) if p.word == "hours"]
-    assert "device-hours" in picture.title and "EPYC, 2 threads" in picture.caption
+    (spec,) = [p for p in tradeoff_figures(protocol_of(tmp_path, [record])) if p.name == "hours"]
+    assert "device-hours" in spec.title and "EPYC, 2 threads" in spec.caption
 
 
 # ---- the gap
@@ -225,7 +232,7 @@ def test_its_interval_is_that_of_the_delta_method():
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
 
 
-def test_one_seed_has_no_interval_and_no_gap_is_none_to_close():
+def test_one_seed_has_no_interval_and_without_a_gap_there_is_no_result():
     assert gap_closed({0: 0.7}, {0: 0.68}, 0.73).high is None
     assert gap_closed({0: 0.7}, {0: 0.73}, 0.73) is None
 
@@ -236,24 +243,24 @@ def test_a_pair_whose_teacher_is_no_better_is_left_out_with_a_sentence(tmp_path)
     protocol = protocol_of(tmp_path, [*full_records(), *worse])
     pair = next(pair for pair in protocol.pairs if pair.name == "resnet110-resnet20")
     assert gaps_of_pair(protocol, pair) is None
-    drawing = drawn(protocol)["gap"]
-    assert "Left out, because the teacher is no better than the plain student: resnet110-resnet20." in drawing.caption
+    figure = figures_by_name(protocol)["gap"]
+    assert "Left out, because the teacher is no better than the plain student: resnet110-resnet20." in figure.caption
 
 
 # ---- the forest
-def test_the_forest_stands_against_the_method_named_or_else_the_plain_student(full):
-    protocol, found = full
-    assert base_of(protocol, "sp").label == "sp" and base_of(protocol, "nobody").kind == "student"
+def test_the_forest_compares_with_the_named_method_or_the_plain_student(full_report):
+    protocol, found = full_report
+    assert baseline_row(protocol, "sp").label == "sp" and baseline_row(protocol, "nobody").kind == "student"
     assert found["forest"].title.startswith("Paired differences to kd")
-    (picture,) = forest(protocol)
-    (both,) = [one for (row, _), one in picture.panel.keywords["found"].items() if row.label == "sp"]
-    apart = [a - b for a, b in zip(SCORES["sp"], SCORES["kd"], strict=True)]
-    expected = stats.t.interval(0.95, 2, np.mean(apart), stats.sem(apart))
-    assert (both.low, both.high) == pytest.approx(expected)
+    (spec,) = forest_figures(protocol)
+    (difference,) = [one for (row, _), one in spec.panel.keywords["differences"].items() if row.label == "sp"]
+    differences = [a - b for a, b in zip(SCORES["sp"], SCORES["kd"], strict=True)]
+    expected = stats.t.interval(0.95, 2, np.mean(differences), stats.sem(differences))
+    assert (difference.low, difference.high) == pytest.approx(expected)
 
 
 def test_a_method_alone_has_no_forest(tmp_path):
-    assert forest(protocol_of(tmp_path, [a_record(a_run(), 0.7)])) == []
+    assert forest_figures(protocol_of(tmp_path, [a_record(a_run(), 0.7)])) == []
 
 
 # ---- curves
@@ -263,24 +270,24 @@ def test_a_band_spans_the_seeds_and_long_curves_are_thinned_to_the_last_epoch():
     means = draw_band(axes, values, {"color": "k", "marker": "o"}, 0)
     (line,) = axes.lines
     x, y = line.get_data()
-    assert len(means) == 300 and len(x) <= POINTS + 1 and (x[0], x[-1], y[-1]) == (2, 301, 300)
+    assert len(means) == 300 and len(x) <= MAX_POINTS + 1 and (x[0], x[-1], y[-1]) == (2, 301, 300)
     (band,) = axes.collections
     assert band.get_paths()[0].get_extents().get_points().tolist() == [[2, 0], [301, 301]]
 
 
-def test_the_term_that_all_have_stands_apart_from_the_methods_own(full):
-    protocol, found = full
+def test_the_term_that_all_methods_share_has_its_own_figure(full_report):
+    protocol, found = full_report
     assert {row.label: terms for row, terms in terms_of(protocol).items()} == {
         "student (ce)": ["ce"], "kd": ["ce", "kd"], "sp": ["ce", "sp"],
     }  # fmt: skip
-    shared, own = losses(protocol)
-    assert shared.word == "loss-ce" and "“ce”" in found["loss-ce"].title
+    shared, own = loss_figures(protocol)
+    assert shared.name == "loss-ce" and "“ce”" in found["loss-ce"].title
     assert sorted(term for terms in own.panel.keywords["terms"].values() for term in terms) == ["kd", "sp"]
 
 
 # ---- features
 def a_finding(students=2, images=8, **arrays):
-    """Features of three classes, a student's the teacher's turned and blurred."""
+    """A finding with features of three classes; a student's are the teacher's, rotated and with noise."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), images)
     teacher = rng.normal(size=(len(labels), 6)) + 8 * np.eye(3, 6)[labels]
@@ -298,22 +305,22 @@ def a_finding(students=2, images=8, **arrays):
     return Finding(Path("a-b.json"), json.loads(json.dumps(value | {"hashing": []})), found)
 
 
-def test_the_map_of_points_is_the_same_twice():
-    first, second = ({d.name.rsplit("-", 1)[1]: (d.svg, d.pdf) for d in theory_drawings(a_finding())} for _ in range(2))
+def test_the_tsne_figure_is_the_same_twice():
+    first, second = ({d.name.rsplit("-", 1)[1]: (d.svg, d.pdf) for d in theory_figures(a_finding())} for _ in range(2))
     assert set(first) == {"matrices", "points"} and first == second
     assert "<script" not in first["points"][0]
 
 
-def test_without_the_teachers_places_there_is_no_map_and_a_student_without_any_is_left_out():
-    assert {d.name.rsplit("-", 1)[1] for d in theory_drawings(a_finding(place_teacher=None))} == {"matrices"}
-    lone = {d.name.rsplit("-", 1)[1]: d.svg for d in theory_drawings(a_finding(place_111111111111=None))}
-    assert len(lone["points"]) < len({d.name.rsplit("-", 1)[1]: d.svg for d in theory_drawings(a_finding())}["points"])
+def test_without_the_teachers_embedding_there_is_no_tsne_figure_and_a_student_without_one_is_left_out():
+    assert {d.name.rsplit("-", 1)[1] for d in theory_figures(a_finding(place_teacher=None))} == {"matrices"}
+    lone = {d.name.rsplit("-", 1)[1]: d.svg for d in theory_figures(a_finding(place_111111111111=None))}
+    assert len(lone["points"]) < len({d.name.rsplit("-", 1)[1]: d.svg for d in theory_figures(a_finding())}["points"])
 
 
-def test_the_pictures_need_no_torch():
-    code = f"""import sys; sys.path[:0] = [{str(ROOT)!r}, "."]; from test_figures import a_finding, theory_drawings
-print(len(theory_drawings(a_finding())), "sklearn" in sys.modules, "torch" in sys.modules)"""
-    said = subprocess.run(
+def test_the_figures_do_not_import_torch():
+    code = f"""import sys; sys.path[:0] = [{str(ROOT)!r}, "."]; from test_figures import a_finding, theory_figures
+print(len(theory_figures(a_finding())), "sklearn" in sys.modules, "torch" in sys.modules)"""
+    done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT / "tests" / "report", capture_output=True, text=True, check=True
     )
-    assert said.stdout.split() == ["2", "False", "False"]
+    assert done.stdout.split() == ["2", "False", "False"]

@@ -1,4 +1,4 @@
-"""Tables as LaTeX: what they look like, what they escape, and that they compile."""
+"""Tests of the LaTeX tables: layout, escaping, and that they compile."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmark.report.tables.latex import PREAMBLE, text, to_latex
+from benchmark.report.tables.latex import PREAMBLE, escape_latex, to_latex
 from benchmark.report.tables.table import Note, Table, TableCell, TableLine
 
 HOSTILE = r"""\input{/etc/passwd} \\[1cm] 100% & #1 $x$ a_b ^2 ~ {x} }{ <b> "q" `c` --seeds '' ,, * [x] | \end{table}"""
@@ -18,17 +18,17 @@ UNICODE = (
 
 
 def a_table(lines, heads=("resnet56-resnet20", "wrn_40_2-wrn_16_2"), **changes):
-    """A table of these lines."""
+    """A table with these lines; changes: further fields."""
     known = {"name": "cifar100-accuracy", "title": "Accuracy · cifar100", "caption": "Top-1 in percent; n = 3."}
     return Table(**known | {"heads": heads, "lines": tuple(lines), "tidy": pd.DataFrame()} | changes)
 
 
 def rows_of(table):
-    """The lines between the rules."""
+    """The lines of LaTeX between \\toprule and \\bottomrule."""
     return re.search(r"\\toprule\n(.*)\n\\bottomrule", to_latex(table), re.S)[1].splitlines()
 
 
-# ---- what it looks like
+# ---- layout
 def test_numbers_stand_in_rows_with_their_small_print_below():
     cells = (TableCell("70.32 ± 0.20", "n = 3", bold=True), TableCell("−0.41", notes=(1, 2), records="0123456789ab-1"))
     assert rows_of(a_table([TableLine("kd", cells)])) == [
@@ -58,13 +58,13 @@ def test_many_columns_come_in_parts_below_each_other():
     assert r"\begin{tabular}{lrrrrrrr}" in to_latex(a_table([], heads))
 
 
-def test_a_quoted_number_is_slanted():
+def test_a_quoted_number_is_in_italics():
     assert r"kd & \textit{70.66} \\" in rows_of(
         a_table([TableLine("kd", (TableCell("70.66", quoted=True),))], ("a-b",))
     )
 
 
-def test_title_is_the_caption_and_the_words_around_the_table_stand_below_it():
+def test_title_is_the_caption_and_the_tables_caption_and_notes_stand_below():
     note = Note(1, "kd, seed 0: failed.", "python -m benchmark run --seeds 0")
     found = to_latex(a_table([TableLine("kd", (TableCell("1"),) * 2)], notes=(note,)))
     assert found.startswith(f"% in the preamble: {PREAMBLE}\n\\begin{{table}}")
@@ -83,14 +83,14 @@ def test_equal_tables_give_equal_text():
 
 # ---- characters
 def test_nothing_that_latex_would_act_on_is_left():
-    found = text(HOSTILE)
+    found = escape_latex(HOSTILE)
     ours = re.sub(r"\\(text(backslash|ascii(circum|tilde))|char\d\d)\{\}|\\[&%#_${}]|\$[<>|]\$|\{[][*]?\}", "", found)
     assert not set(ours) & set('\\%&#$_^~{}[]*<>|"`'), ours
     assert "-{}-seeds" in found and "'{}'" in found and ",{}," in found
 
 
 def test_letters_beyond_ascii_become_ascii():
-    assert all(text(word).isascii() for word in UNICODE.split())
+    assert all(escape_latex(word).isascii() for word in UNICODE.split())
     found = {
         "−": "$-$",
         "²": r"\textsuperscript{2}",
@@ -100,19 +100,19 @@ def test_letters_beyond_ascii_become_ascii():
         "e\u0301": r"\'{e}",
     }
     found |= {"½": "1/2", "x₂": r"x\textsubscript{2}", "…": "...", "中": "{[}U+4E2D{]}", "\u202e\x07": "", "ﬁ": "fi"}
-    for said, expected in found.items():
-        assert text(said) == expected
+    for source, expected in found.items():
+        assert escape_latex(source) == expected
 
 
 def test_letters_and_digits_are_left_alone_and_lines_are_joined():
-    assert text(string.ascii_letters + string.digits) == string.ascii_letters + string.digits
-    assert text(" a\n\n b\t\\par ") == r"a b \textbackslash{}par"
+    assert escape_latex(string.ascii_letters + string.digits) == string.ascii_letters + string.digits
+    assert escape_latex(" a\n\n b\t\\par ") == r"a b \textbackslash{}par"
 
 
 # ---- compiled
 @pytest.fixture
 def compiled(tmp_path):
-    """A function: LaTeX -> what the compiler said; skipped where there is none."""
+    """A function that compiles LaTeX and returns the compiler's output; skips the test if no compiler is installed."""
     known = {
         "pdflatex": ["-interaction=nonstopmode", "-halt-on-error"],
         "lualatex": ["--halt-on-error"],
@@ -139,10 +139,10 @@ def test_a_table_pasted_into_a_document_compiles(compiled):
     grouped = [TableLine(label, (hostile, TableCell("1")), HOSTILE) for label in ("[x] * &", "*", UNICODE)]
     note = Note(1, HOSTILE + UNICODE, HOSTILE)
     wide = a_table([TableLine("kd", (TableCell("70.32 ± 0.20", "n = 3"),) * 30)], ("resnet56-resnet20",) * 30)
-    said = compiled(
+    output = compiled(
         to_latex(a_table([TableLine("kd", (hostile, TableCell("")))], title=UNICODE, caption=HOSTILE, notes=(note,))),
         to_latex(a_table(grouped, (HOSTILE, UNICODE), title=HOSTILE, caption=UNICODE)),
         to_latex(wide),
         to_latex(a_table([TableLine("kd", ())], ())),
     )
-    assert "Overfull" not in "".join(re.findall(r"Overfull \\hbox \(\d{3,}.*", said))  # a wide one is shrunk
+    assert "Overfull" not in "".join(re.findall(r"Overfull \\hbox \(\d{3,}.*", output))  # wide tables are shrunk

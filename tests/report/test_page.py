@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk without network, used by hand and by keyboard; and its parts."""
+"""Tests of the page: in a browser, opened from disk without network, by mouse and keyboard; and of its parts."""
 
 import json
 import re
@@ -9,8 +9,8 @@ import pytest
 from test_report import NASTY, a_record, a_run, a_store
 
 from benchmark.report.build import build
-from benchmark.report.page.render import Extra, Section, equation, render, value_of
-from benchmark.report.page.run_details import POINTS, details, details_json, origin
+from benchmark.report.page.render import Extra, Section, equation, render, sort_value
+from benchmark.report.page.run_details import MAX_POINTS, details, details_json, origin
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
 from benchmark.report.tables.table import Table, TableCell, TableLine
@@ -25,8 +25,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 CELL = "section:first-of-type table.wide td[data-runs] button"
 
 
-def the_records():
-    """Two pairs, three seeds, a failure, a method with a nasty name; the origins of values are known of kd's alone."""
+def page_records():
+    """Records of two pairs with three seeds, failures, a method named like a script tag, and origins for kd only."""
     found = []
     for pair in PAIRS:
         for method, top1 in TOP.items():
@@ -42,21 +42,21 @@ def the_records():
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The page's path."""
+    """The path of the page of these records."""
     root = tmp_path_factory.mktemp("page")
-    return build(a_store(root / "results", the_records()), root / "out")
+    return build(a_store(root / "results", page_records()), root / "out")
 
 
 @pytest.fixture(scope="module")
-def by_hand(tmp_path_factory):
-    """A page with a table whose column `against` holds a baseline, and one with a quoted number."""
+def handmade_page(tmp_path_factory):
+    """The path of a page with a table that has a selector, and a table with a quoted number."""
     root = tmp_path_factory.mktemp("hand")
-    entries, _ = load_entries(a_store(root / "results", the_records()))
+    entries, _ = load_entries(a_store(root / "results", page_records()))
     (protocol,) = protocols(entries)
     rows = [(a, b) for a in TOP for b in TOP if a != b]
     lines = tuple(TableLine(a, (TableCell(b), TableCell(f"{100 * (TOP[a] - TOP[b]):+.2f}")), "a pair") for a, b in rows)
     differences = Table(
-        "comparisons", "Differences", "c", ("against", "difference"), lines, None, pick=("against", ("kd", "ce"))
+        "comparisons", "Differences", "c", ("against", "difference"), lines, None, selector=("against", ("kd", "ce"))
     )
     quoted = Table(
         "quoted", "Printed <there>", "c", ("raw",), (TableLine("x", (TableCell("0.62", quoted=True),)),), None
@@ -70,7 +70,7 @@ def by_hand(tmp_path_factory):
 # ---- the browser
 @pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium, or a skipped test."""
+    """An installed Chromium; skips the test without one."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -82,39 +82,39 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """A function that opens a page from disk, network off; afterwards: no request, no message, no alert was there."""
-    contexts, seen, asked = [], [], []
+    """A function that opens a page from disk without network; then checks that there was no request or message."""
+    contexts, messages, requests = [], [], []
 
-    def go(path, width=1200, lively=True, **more):
+    def go(path, width=1200, scripts=True, **more):
         context = browser.new_context(offline=True, viewport={"width": width, "height": 900}, **more)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: seen.append(message.text))
-        page.on("pageerror", lambda fault: seen.append(str(fault)))
-        page.on("dialog", lambda alert: (seen.append(alert.message), alert.forget_lanes()))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda fault: messages.append(str(fault)))
+        page.on("dialog", lambda alert: (messages.append(alert.message), alert.accept()))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
-        asked.remove(path.as_uri())
-        if lively:
+        requests.remove(path.as_uri())
+        if scripts:
             page.wait_for_selector("html.lively")
         return page
 
     yield go
     for context in contexts:
         context.close()
-    assert not seen
-    assert not [url for url in asked if not url.startswith("data:")]
+    assert not messages
+    assert not [url for url in requests if not url.startswith("data:")]
 
 
 def column(page, table, place):
-    """The texts of a column, from top to bottom, small print aside."""
+    """The texts of a column from top to bottom, without small print."""
     cells = page.locator(f"{table} tbody tr > :nth-child({place})").all()
     return [cell.evaluate("cell => cell.cloneNode(true).innerText").split("n =")[0].strip() for cell in cells]
 
 
-def sorted_now(page, table, way):
-    """Wait until a table is sorted that way, or not at all: DataTables sorts a moment after the click."""
-    page.wait_for_selector(f"{table} th[aria-sort={way}]" if way else f"{table}:not(:has(th[aria-sort]))")
+def wait_until_sorted(page, table, direction):
+    """Wait until a table is sorted in a direction ("" for unsorted): DataTables sorts a moment after the click."""
+    page.wait_for_selector(f"{table} th[aria-sort={direction}]" if direction else f"{table}:not(:has(th[aria-sort]))")
 
 
 @pytest.mark.browser
@@ -126,15 +126,15 @@ def test_the_page_opens_from_disk_without_network_and_names_stay_text(visit, rep
 
 
 @pytest.mark.browser
-def test_a_column_sorts_by_its_numbers_best_first_and_what_has_none_stays_below(visit, report):
+def test_a_column_sorts_by_its_numbers_best_first_and_cells_without_one_stay_last(visit, report):
     page = visit(report)
     table = ACCURACY
     before = column(page, table, 2)
-    assert before[0] == "73.45"  # of the teacher, as its students say
+    assert before[0] == "73.45"  # the teacher's, from its students' records
     orders = []
-    for way in ("descending", "ascending", ""):
+    for direction in ("descending", "ascending", ""):
         page.locator(f"{table} thead th").nth(1).click()
-        sorted_now(page, table, way)
+        wait_until_sorted(page, table, direction)
         orders.append(column(page, table, 2))
     numbers = [float(text.split()[0]) for text in orders[0][:-1]]
     assert numbers == sorted(numbers, reverse=True) and orders[0][-1].startswith("diverged")
@@ -147,11 +147,11 @@ def test_a_column_sorts_by_keyboard(visit, report):
     button = page.locator(f"{ACCURACY} thead [role=button]").nth(1)
     button.focus()
     page.keyboard.press("Enter")
-    sorted_now(page, ACCURACY, "descending")
+    wait_until_sorted(page, ACCURACY, "descending")
 
 
 @pytest.mark.browser
-def test_a_filter_leaves_the_lines_that_have_the_word(visit, report):
+def test_a_filter_keeps_the_lines_that_contain_the_word(visit, report):
     page = visit(report)
     rows = page.locator(f"{ACCURACY} tbody tr")
     every = rows.count()
@@ -163,7 +163,7 @@ def test_a_filter_leaves_the_lines_that_have_the_word(visit, report):
 
 
 @pytest.mark.browser
-def test_lines_of_pairs_become_one_table_with_a_column_of_pairs_to_choose_from(visit, report):
+def test_grouped_lines_become_one_table_with_a_column_of_pairs_to_select_from(visit, report):
     page = visit(report)
     table = page.locator("table.long").first
     chosen = "resnet32x4-ShuffleV1"
@@ -198,7 +198,7 @@ def test_a_cell_opens_its_runs_by_keyboard_and_escape_returns_to_it(visit, repor
 
 
 @pytest.mark.browser
-def test_a_failure_says_what_it_said_and_older_records_that_origins_are_not_recorded(visit, report):
+def test_the_dialog_shows_a_failures_message_and_that_old_records_have_no_origins(visit, report):
     page = visit(report)
     page.get_by_role("row", name="fitnets").first.locator("td button").first.click()
     text = page.locator("dialog[open]").inner_text()
@@ -206,7 +206,7 @@ def test_a_failure_says_what_it_said_and_older_records_that_origins_are_not_reco
 
 
 @pytest.mark.browser
-def test_a_picture_enlarges_to_the_windows_width_and_escape_closes_it(visit, report):
+def test_a_figure_enlarges_to_the_windows_width_and_escape_closes_it(visit, report):
     page = visit(report, width=1600)
     page.locator("figure .files button").first.focus()
     page.keyboard.press("Enter")
@@ -217,8 +217,8 @@ def test_a_picture_enlarges_to_the_windows_width_and_escape_closes_it(visit, rep
 
 
 @pytest.mark.browser
-def test_a_reader_picks_the_baseline_kd_to_begin_with(visit, by_hand):
-    page = visit(by_hand)
+def test_the_baseline_can_be_selected_and_is_kd_at_first(visit, handmade_page):
+    page = visit(handmade_page)
     box = page.get_by_role("combobox", name="against")
     assert box.input_value() == "kd"
     assert set(column(page, "table.long", 3)) == {"kd"}
@@ -226,7 +226,7 @@ def test_a_reader_picks_the_baseline_kd_to_begin_with(visit, by_hand):
     assert set(column(page, "table.long", 3)) == {"sp"}
     assert column(page, "table.long", 1) == [method for method in TOP if method != "sp"]
     page.locator("table.long thead th").nth(3).click()
-    sorted_now(page, "table.long", "descending")
+    wait_until_sorted(page, "table.long", "descending")
     assert column(page, "table.long", 4) == ["-1.00", "-2.00", "-3.00", "-11.00"]
 
 
@@ -244,7 +244,7 @@ def test_nothing_is_wider_than_the_window(visit, report, width):
 
 
 @pytest.mark.browser
-def test_the_page_is_dark_where_the_reader_wishes_it(visit, report):
+def test_the_page_is_dark_if_the_reader_prefers_it(visit, report):
     shades = {}
     for scheme in ("light", "dark"):
         page = visit(report, color_scheme=scheme)
@@ -256,16 +256,16 @@ def test_the_page_is_dark_where_the_reader_wishes_it(visit, report):
 
 
 @pytest.mark.browser
-def test_without_scripts_the_tables_are_there_and_nothing_pretends_to_open(visit, report):
-    page = visit(report, lively=False, java_script_enabled=False)
+def test_without_scripts_the_tables_are_shown_and_there_are_no_controls(visit, report):
+    page = visit(report, scripts=False, java_script_enabled=False)
     assert page.locator("main table tbody tr").count() > 10
     assert page.locator("main button:visible, main input:visible").count() == 0
     assert "A column’s head sorts" not in page.inner_text("body")
 
 
-# ---- what it is made of
+# ---- parts of the page
 class Scripts(HTMLParser):
-    """Attributes and text of a page's scripts."""
+    """The (attributes, text) of a page's scripts."""
 
     def __init__(self, page):
         super().__init__()
@@ -285,28 +285,28 @@ class Scripts(HTMLParser):
             self.found[-1] = (self.found[-1][0], self.found[-1][1] + data)
 
 
-def test_the_page_holds_its_data_and_its_one_module_and_no_other_script(report):
-    (data, told), (module, code) = Scripts(report.read_text()).found
+def test_the_page_has_its_data_and_one_module_and_no_other_script(report):
+    (data, details_text), (module, code) = Scripts(report.read_text()).found
     assert (data, module) == ({"type": "application/json", "id": "told"}, {"type": "module"})
-    assert json.loads(told)["runs"] and code.count("base64,") == 1
+    assert json.loads(details_text)["runs"] and code.count("base64,") == 1
     assert "MIT" in report.read_text()[:20_000]
 
 
-def test_nothing_in_the_data_opens_or_closes_a_tag(tmp_path):
+def test_the_data_contains_no_tags(tmp_path):
     records = [a_record(a_run("</script>"), 0.7), a_record(a_run("<!--"), 0.7)]
     text = details_json(protocols(load_entries(a_store(tmp_path, records))[0]))
     assert not set("<>&") & set(text)
     assert {run["label"] for run in json.loads(text)["runs"].values()} == {"</script>", "<!--"}
 
 
-def test_a_value_comes_from_where_the_whole_comes_from_that_it_is_part_of():
-    said = {"recipe.schedule": "recipe crd", "teacher": "suite mini"}
-    assert origin("recipe.schedule.at", said) == "recipe crd"
-    assert origin("teacher.recipe.lr", said) == "suite mini"
-    assert origin("recipe.lr", said) == "–" and origin("recipe.lr", {}) == "not recorded"
+def test_a_value_has_the_origin_of_the_closest_enclosing_value():
+    origins = {"recipe.schedule": "recipe crd", "teacher": "suite mini"}
+    assert origin("recipe.schedule.at", origins) == "recipe crd"
+    assert origin("teacher.recipe.lr", origins) == "suite mini"
+    assert origin("recipe.lr", origins) == "–" and origin("recipe.lr", {}) == "not recorded"
 
 
-def test_a_teachers_values_come_from_where_its_own_record_says(tmp_path):
+def test_a_teachers_values_have_the_origins_in_its_own_record(tmp_path):
     teacher = a_record(a_run("ce", 0, "resnet56", None), 0.73)
     teacher = teacher.model_copy(
         update={"provenance": teacher.provenance | {"origin": {"recipe.lr": "recipe of teachers"}}}
@@ -314,7 +314,9 @@ def test_a_teachers_values_come_from_where_its_own_record_says(tmp_path):
     student = a_record(a_run("kd"), 0.7)
     student = student.model_copy(update={"provenance": student.provenance | {"origin": ORIGIN}})
     found = details(protocols(load_entries(a_store(tmp_path, [teacher, student]))[0]))
-    values = {path: (value, said) for path, value, said in found["lists"][found["runs"][f"{student.id}-1"]["values"]]}
+    values = {
+        path: (value, source) for path, value, source in found["lists"][found["runs"][f"{student.id}-1"]["values"]]
+    }
     assert values["teacher.recipe.lr"] == ("0.05", "recipe of teachers")
     assert values["teacher.student"] == ("resnet56", "suite quick") and values["teacher.id"][0] == teacher.id
 
@@ -324,7 +326,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
     record = a_record(a_run(), 0.239, curve={"top1": curve})
     (run,) = details(protocols(load_entries(a_store(tmp_path, [record]))[0]))["runs"].values()
     assert (run["curve"][0], run["curve"][-1], run["epochs"]) == (0, 2390, 240)
-    assert len(run["curve"]) <= POINTS + 1 and run["curve"][1] == 10 * run["every"]
+    assert len(run["curve"]) <= MAX_POINTS + 1 and run["curve"][1] == 10 * run["every"]
 
 
 @pytest.mark.parametrize(
@@ -334,24 +336,24 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
         *(("33.5 MiB", 33.5e6), ("< 0.001", 0.001), ("–", None), ("not run", None), ("kd", None), ("5 ms", 5)),
     ],
 )
-def test_cells_are_sorted_by_the_number_that_they_begin_with(text, value):
-    assert value_of(TableCell(text)) == value
+def test_cells_are_sorted_by_the_number_at_their_beginning(text, value):
+    assert sort_value(TableCell(text)) == value
 
 
-def test_a_methods_equation_is_what_its_words_indent():
-    words = "Title.\n\nWords.\n\n    L = a\n      + b\n\nStatus: exact\n\n    c = d"
-    assert equation(words) == "L = a\n  + b\n\nc = d" and equation("Title.") == ""
+def test_a_methods_equation_is_the_indented_text_of_its_docstring():
+    about = "Title.\n\nWords.\n\n    L = a\n      + b\n\nStatus: exact\n\n    c = d"
+    assert equation(about) == "L = a\n  + b\n\nc = d" and equation("Title.") == ""
 
 
-def test_extras_and_sentences_stand_on_the_page_and_in_its_contents(by_hand):
-    page = by_hand.read_text()
+def test_extra_sections_and_summary_are_on_the_page_and_in_its_contents(handmade_page):
+    page = handmade_page.read_text()
     assert "<li>A sentence &lt;first&gt;.</li>" in page and '<a href="#claims">Claims &amp; others</a>' in page
     assert "Printed &lt;there&gt;" in page and "<em>0.62</em>" in page
 
 
 def test_methods_are_linked_to_their_notes_and_marked_by_their_status(tmp_path):
     about = {"kd": "Status: exact", "sp": "Status: adapted (see below)", "lp": "Status: re-derived", "x": "No word."}
-    records = [a_record(a_run(method), 0.7, about=f"Title.\n\n{words}") for method, words in about.items()]
+    records = [a_record(a_run(method), 0.7, about=f"Title.\n\n{rest}") for method, rest in about.items()]
     page = build(a_store(tmp_path / "results", records), tmp_path / "out").read_text()
     for method, mark in {"kd": "", "sp": "†", "lp": "‡", "x": "§"}.items():
         assert re.search(rf'href="#method-{method}"[^>]*>{method}</a>{f"<sup>{mark}</sup>" if mark else "</th>"}', page)

@@ -1,4 +1,4 @@
-"""The table of precision: which runs are held against each other, what their difference is, and what is said of it."""
+"""Tests of the table of bf16 against fp32: which runs are matched, their differences, and the verdicts."""
 
 import csv
 import io
@@ -22,26 +22,36 @@ CE = {"bf16": (0.6899, 0.6871, 0.6880), "fp32": (0.6881, 0.6890, 0.6877)}
 TEACHER = a_run("ce", 0, "resnet56", None)
 
 
-def told(wished, picked, top1=0.7, method="kd", seed=0, teacher=TEACHER, status="done", made=None, **changes):
-    """A record of a run whose recipe wished for one precision, and that got one."""
-    recipe = changes.pop("recipe", RECIPE).model_copy(update={"precision": wished})
+def precision_record(
+    recipe_precision,
+    actual_precision,
+    top1=0.7,
+    method="kd",
+    seed=0,
+    teacher=TEACHER,
+    status="done",
+    made=None,
+    **changes,
+):
+    """The record of a run with the recipe's precision and the one it was actually trained in."""
+    recipe = changes.pop("recipe", RECIPE).model_copy(update={"precision": recipe_precision})
     record = a_record(a_run(method, seed, teacher=teacher, recipe=recipe, **changes), top1, status)
-    return record.model_copy(update={"provenance": record.provenance | {"precision": picked} | (made or {})})
+    return record.model_copy(update={"provenance": record.provenance | {"precision": actual_precision} | (made or {})})
 
 
-def both(method, values, **changes):
-    """A method's records in both precisions, by seed: "auto" got bf16, "fp32" what it asked for."""
-    wished = {"bf16": "auto", "fp32": "fp32"}
+def records_in_both(method, values, **changes):
+    """A method's records in both precisions, by seed; recipe "auto" was trained in bf16, "fp32" in fp32."""
+    recipe_precision = {"bf16": "auto", "fp32": "fp32"}
     return [
-        told(wished[picked], picked, top1, method, seed, **changes)
-        for picked, own in values.items()
+        precision_record(recipe_precision[actual_precision], actual_precision, top1, method, seed, **changes)
+        for actual_precision, own in values.items()
         for seed, top1 in enumerate(own)
     ]
 
 
-def three():
-    """Three methods of one pair, one without a teacher."""
-    return [*both("kd", KD), *both("sp", SP), *both("ce", CE, teacher=None)]
+def records_of_three_methods():
+    """Records of three methods on one pair, one of them without a teacher."""
+    return [*records_in_both("kd", KD), *records_in_both("sp", SP), *records_in_both("ce", CE, teacher=None)]
 
 
 def tables_of(root, records):
@@ -52,13 +62,13 @@ def tables_of(root, records):
 
 
 def lines_of(root, records):
-    """The lines of the one table as CSV has them, by label of the row."""
+    """Label of the row -> line of the CSV, of the only table."""
     (table,) = tables_of(root, records).values()
     return {line["row"]: line for line in csv.DictReader(io.StringIO(to_csv(table)))}
 
 
-def slowly(pairs):
-    """Mean, low and high of differences in points, by loops and a quantile of scipy's."""
+def interval_by_loops(pairs):
+    """Mean, low and high of (bf16, fp32) differences in percentage points, by loops and scipy's quantile."""
     total, squares = 0.0, 0.0
     for bf16, fp32 in pairs:
         total += 100 * bf16 - 100 * fp32
@@ -70,26 +80,26 @@ def slowly(pairs):
 
 
 def numbers(line, *words):
-    """Some of a line's numbers."""
+    """Values of some columns of a line of CSV."""
     return [float(line[word]) for word in words]
 
 
 # ---- numbers
 @pytest.mark.parametrize(("row", "values"), [("kd", KD), ("sp", SP), ("student (ce)", CE)])
 def test_a_rows_difference_is_that_of_runs_of_the_same_seed(tmp_path, row, values):
-    line = lines_of(tmp_path, three())[row]
+    line = lines_of(tmp_path, records_of_three_methods())[row]
     assert numbers(line, "bf16_percent", "fp32_percent") == pytest.approx(
         [100 * sum(values[word]) / 3 for word in ("bf16", "fp32")]
     )
     found = numbers(line, "difference", "low", "high")
-    assert found == pytest.approx(slowly(list(zip(values["bf16"], values["fp32"], strict=True))), abs=1e-6)
+    assert found == pytest.approx(interval_by_loops(list(zip(values["bf16"], values["fp32"], strict=True))), abs=1e-6)
     interval = stats.ttest_rel(values["bf16"], values["fp32"]).confidence_interval(0.95)
     assert found[1:] == pytest.approx([100 * interval.low, 100 * interval.high], abs=1e-6)
     assert (line["n"], len(line["records"].split())) == ("3", 6)
 
 
-def test_the_mean_of_the_rows_takes_the_seeds_for_its_sample(tmp_path):
-    line = lines_of(tmp_path, three())["mean of 3 rows"]
+def test_the_interval_of_the_mean_of_rows_is_over_seeds(tmp_path):
+    line = lines_of(tmp_path, records_of_three_methods())["mean of 3 rows"]
     averaged = []
     for seed in range(3):
         sides = []
@@ -99,35 +109,37 @@ def test_the_mean_of_the_rows_takes_the_seeds_for_its_sample(tmp_path):
                 total += values[word][seed]
             sides.append(total / 3)
         averaged.append(sides)
-    assert numbers(line, "difference", "low", "high") == pytest.approx(slowly(averaged), abs=1e-6)
+    assert numbers(line, "difference", "low", "high") == pytest.approx(interval_by_loops(averaged), abs=1e-6)
     every = [
         pair for values in (KD, SP, CE) for pair in zip(values["bf16"], values["fp32"], strict=True)
-    ]  # nine differences, as if no two shared a seed
-    assert numbers(line, "low", "high") != pytest.approx(slowly(every)[1:], abs=1e-3)
+    ]  # nine differences, treated as independent
+    assert numbers(line, "low", "high") != pytest.approx(interval_by_loops(every)[1:], abs=1e-3)
     assert (line["n"], line["method"], len(line["records"].split())) == ("3", "", 18)
 
 
-def test_the_mean_of_the_rows_keeps_to_the_seeds_that_all_of_them_have(tmp_path):
+def test_the_mean_of_rows_uses_the_seeds_that_all_rows_have(tmp_path):
     few = {word: own[:2] for word, own in SP.items()}
-    lines = lines_of(tmp_path, [*both("kd", KD), *both("sp", few)])
+    lines = lines_of(tmp_path, [*records_in_both("kd", KD), *records_in_both("sp", few)])
     averaged = [[(KD[word][seed] + SP[word][seed]) / 2 for word in ("bf16", "fp32")] for seed in range(2)]
     assert [lines[row]["n"] for row in ("kd", "sp", "mean of 2 rows")] == ["3", "2", "2"]
-    assert numbers(lines["mean of 2 rows"], "difference", "low", "high") == pytest.approx(slowly(averaged))
+    assert numbers(lines["mean of 2 rows"], "difference", "low", "high") == pytest.approx(interval_by_loops(averaged))
 
 
 def test_rows_without_a_seed_in_common_have_no_mean(tmp_path):
-    records = [told(*word, 0.7, method, seed) for method, seed in (("kd", 0), ("sp", 1)) for word in WORDS]
+    records = [
+        precision_record(*word, 0.7, method, seed) for method, seed in (("kd", 0), ("sp", 1)) for word in PRECISIONS
+    ]
     (table,) = tables_of(tmp_path, records).values()
     last = table.lines[-1]
-    assert [cell.text for cell in last.cells] == [*"0––––––"] and last.cells[0].under == "no seed in common"
+    assert [cell.text for cell in last.cells] == [*"0––––––"] and last.cells[0].small_print == "no seed in common"
 
 
 def test_a_single_row_is_not_repeated_as_a_mean(tmp_path):
-    assert list(lines_of(tmp_path, both("kd", KD))) == ["kd"]
+    assert list(lines_of(tmp_path, records_in_both("kd", KD))) == ["kd"]
 
 
-# ---- what is said of it
-WORDS = (("auto", "bf16"), ("fp32", "fp32"))
+# ---- verdicts and caption
+PRECISIONS = (("auto", "bf16"), ("fp32", "fp32"))
 
 
 @pytest.mark.parametrize(
@@ -141,114 +153,129 @@ WORDS = (("auto", "bf16"), ("fp32", "fp32"))
         ((-0.005,), "met", "n too small"),
     ],
 )
-def test_the_criterion_is_about_the_mean_and_the_interval_is_another_question(tmp_path, differences, mean, interval):
+def test_the_criterion_is_about_the_mean_and_the_interval_has_its_own_verdict(tmp_path, differences, mean, interval):
     values = {"bf16": [round(0.7 + each, 6) for each in differences], "fp32": [0.7] * len(differences)}
-    line = lines_of(tmp_path, both("kd", values))["kd"]
+    line = lines_of(tmp_path, records_in_both("kd", values))["kd"]
     assert (line["mean_within"], line["interval_within"]) == (mean, interval)
 
 
-def test_one_seed_has_a_difference_and_no_interval_and_it_is_said(tmp_path):
-    (table,) = tables_of(tmp_path, both("kd", {"bf16": (0.702,), "fp32": (0.701,)})).values()
+def test_one_seed_has_a_difference_and_no_interval_and_the_caption_says_so(tmp_path):
+    (table,) = tables_of(tmp_path, records_in_both("kd", {"bf16": (0.702,), "fp32": (0.701,)})).values()
     assert [cell.text for cell in table.lines[0].cells] == ["1", "70.20", "70.10", "+0.10", "–", "met", "n too small"]
     assert "none with n = 1" in table.caption
     line = next(csv.DictReader(io.StringIO(to_csv(table))))
     assert (line["sd"], line["low"], line["high"]) == ("", "", "")
 
 
-def test_the_caption_says_how_rows_are_pooled_and_what_is_asked(tmp_path):
-    (table,) = tables_of(tmp_path, three()).values()
+def test_the_caption_states_the_criterion_and_how_rows_are_averaged(tmp_path):
+    (table,) = tables_of(tmp_path, records_of_three_methods()).values()
     assert "at most 0.5 points either way" in table.caption
     assert "averaged within each seed that all of them have, then an interval over those seeds" in table.caption
     assert "Not the same on both sides" not in table.caption
 
 
-def test_what_else_differs_between_the_two_sides_is_said(tmp_path):
-    records = [told("auto", "bf16"), told("fp32", "fp32", made={"device": "another device", "torch": "2.8.0"})]
+def test_the_caption_names_what_else_differs_between_the_precisions(tmp_path):
+    records = [
+        precision_record("auto", "bf16"),
+        precision_record("fp32", "fp32", made={"device": "another device", "torch": "2.8.0"}),
+    ]
     (table,) = tables_of(tmp_path, records).values()
     assert table.caption.endswith("Not the same on both sides everywhere, beside the precision: device, torch.")
 
 
-# ---- who is held against whom
+# ---- matching of runs
 OTHER = a_run("ce", 1, "resnet56", None)
-STRANGERS = {
-    "the same precision picked twice": told("fp32", "bf16"),
-    "another teacher": told("fp32", "fp32", teacher=OTHER),
-    "the same teacher's recipe in another precision": told(
+UNMATCHED = {
+    "the same precision picked twice": precision_record("fp32", "bf16"),
+    "another teacher": precision_record("fp32", "fp32", teacher=OTHER),
+    "the same teacher's recipe in another precision": precision_record(
         "fp32", "fp32", teacher=a_run("ce", 0, "resnet56", None, recipe=RECIPE.model_copy(update={"precision": "fp32"}))
     ),
-    "another seed": told("fp32", "fp32", seed=1),
-    "another method": told("fp32", "fp32", method="sp"),
-    "other knobs": told("fp32", "fp32", knobs={"alpha": 0.5}),
-    "another student": told("fp32", "fp32", student="resnet8"),
-    "another data set": told("fp32", "fp32", dataset="cifar10"),
-    "another judge": told("fp32", "fp32", judge="holdout"),
-    "another rate": told("fp32", "fp32", recipe=RECIPE.model_copy(update={"lr": 0.01})),
-    "no precision told": told("fp32", None),
-    "a precision nobody knows": told("fp32", "fp8"),
-    "failed without a word": told("fp32", None, status="failed"),
+    "another seed": precision_record("fp32", "fp32", seed=1),
+    "another method": precision_record("fp32", "fp32", method="sp"),
+    "other knobs": precision_record("fp32", "fp32", knobs={"alpha": 0.5}),
+    "another student": precision_record("fp32", "fp32", student="resnet8"),
+    "another data set": precision_record("fp32", "fp32", dataset="cifar10"),
+    "another judge": precision_record("fp32", "fp32", judge="holdout"),
+    "another rate": precision_record("fp32", "fp32", recipe=RECIPE.model_copy(update={"lr": 0.01})),
+    "no precision recorded": precision_record("fp32", None),
+    "an unknown precision": precision_record("fp32", "fp8"),
+    "failed without a recorded precision": precision_record("fp32", None, status="failed"),
 }
 
 
-@pytest.mark.parametrize("stranger", STRANGERS.values(), ids=STRANGERS)
-def test_runs_that_differ_in_anything_else_are_not_paired(tmp_path, stranger):
-    assert tables_of(tmp_path, [told("auto", "bf16"), stranger]) == {}
+@pytest.mark.parametrize("unmatched", UNMATCHED.values(), ids=UNMATCHED)
+def test_runs_that_differ_in_anything_else_are_not_paired(tmp_path, unmatched):
+    assert tables_of(tmp_path, [precision_record("auto", "bf16"), unmatched]) == {}
 
 
-def test_no_table_where_nothing_was_trained_in_both(tmp_path):
-    folder = build(a_store(tmp_path / "results", [told("auto", "bf16")]), tmp_path / "out").parent
+def test_without_a_run_in_both_precisions_there_is_no_table(tmp_path):
+    folder = build(a_store(tmp_path / "results", [precision_record("auto", "bf16")]), tmp_path / "out").parent
     assert not list((folder / "tables").glob("*precision*"))
     assert "bf16 %" not in (folder / "index.html").read_text()
 
 
-def test_of_several_recipes_with_one_precision_auto_counts(tmp_path):
-    records = [told("bf16", "bf16", 0.6), told("auto", "bf16", 0.7), told("fp32", "fp32", 0.71)]
+def test_of_several_recipes_with_one_precision_auto_is_used(tmp_path):
+    records = [
+        precision_record("bf16", "bf16", 0.6),
+        precision_record("auto", "bf16", 0.7),
+        precision_record("fp32", "fp32", 0.71),
+    ]
     line = lines_of(tmp_path, records)["kd"]
     assert float(line["difference"]) == pytest.approx(-1) and line["records"].split() == [r.name for r in records[1:]]
 
 
-def test_of_several_recipes_with_one_precision_one_that_is_done_counts(tmp_path):
-    records = [told("bf16", "bf16", 0.6), told("auto", "bf16", status="failed"), told("fp32", "fp32", 0.71)]
+def test_of_several_recipes_with_one_precision_a_run_that_is_done_is_used(tmp_path):
+    records = [
+        precision_record("bf16", "bf16", 0.6),
+        precision_record("auto", "bf16", status="failed"),
+        precision_record("fp32", "fp32", 0.71),
+    ]
     assert float(lines_of(tmp_path, records)["kd"]["difference"]) == pytest.approx(-11)
 
 
-def test_seeds_of_several_recipes_stand_in_one_line(tmp_path):
-    records = [told("auto", "bf16", 0.70), told("bf16", "bf16", 0.71, seed=1)]
-    records += [told("fp32", "fp32", 0.69, seed=0), told("fp32", "fp32", 0.72, seed=1)]
+def test_seeds_of_several_recipes_are_combined_in_one_line(tmp_path):
+    records = [precision_record("auto", "bf16", 0.70), precision_record("bf16", "bf16", 0.71, seed=1)]
+    records += [precision_record("fp32", "fp32", 0.69, seed=0), precision_record("fp32", "fp32", 0.72, seed=1)]
     line = lines_of(tmp_path, records)["kd"]
     assert (line["n"], float(line["difference"])) == ("2", pytest.approx(0))
 
 
-def test_auto_may_have_picked_fp32(tmp_path):
-    line = lines_of(tmp_path, [told("auto", "fp32", 0.70), told("bf16", "bf16", 0.71)])["kd"]
+def test_the_recorded_precision_counts_even_if_auto_chose_fp32(tmp_path):
+    line = lines_of(tmp_path, [precision_record("auto", "fp32", 0.70), precision_record("bf16", "bf16", 0.71)])["kd"]
     assert float(line["difference"]) == pytest.approx(1)
 
 
-def test_a_plain_student_pairs_where_nothing_else_was_trained_in_fp32(tmp_path):
-    records = [told("auto", "bf16"), *both("ce", CE, teacher=None)]
+def test_a_plain_student_is_matched_where_nothing_else_was_trained_in_fp32(tmp_path):
+    records = [precision_record("auto", "bf16"), *records_in_both("ce", CE, teacher=None)]
     (table,) = tables_of(tmp_path, records).values()
     assert [(line.label, line.group) for line in table.lines] == [("student (ce)", "resnet56-resnet20")]
 
 
-def test_a_plain_student_pairs_without_any_teacher_around(tmp_path):
-    assert list(lines_of(tmp_path, both("ce", CE, teacher=None))) == ["student (ce)"]
+def test_a_plain_student_is_matched_without_any_teacher(tmp_path):
+    assert list(lines_of(tmp_path, records_in_both("ce", CE, teacher=None))) == ["student (ce)"]
 
 
-def test_a_teacher_trained_in_both_is_no_row_of_its_students(tmp_path):
+def test_a_teacher_trained_in_both_precisions_is_not_a_row(tmp_path):
     twin = TEACHER.model_copy(update={"recipe": RECIPE.model_copy(update={"precision": "fp32"})})
     made = a_record(TEACHER).provenance | {"precision": "bf16"}
-    records = [a_record(TEACHER, 0.74).model_copy(update={"provenance": made}), a_record(twin, 0.73), *both("kd", KD)]
+    records = [
+        a_record(TEACHER, 0.74).model_copy(update={"provenance": made}),
+        a_record(twin, 0.73),
+        *records_in_both("kd", KD),
+    ]
     assert list(lines_of(tmp_path, records)) == ["kd"]
 
 
-def test_settings_of_one_method_are_rows_of_their_own(tmp_path):
+def test_settings_of_one_method_are_separate_rows(tmp_path):
     low, high = {"alpha": 0.5, "temperature": 4.0}, {"alpha": 0.9, "temperature": 4.0}
-    lines = lines_of(tmp_path, [*both("kd", KD, knobs=low), *both("kd", SP, knobs=high)])
+    lines = lines_of(tmp_path, [*records_in_both("kd", KD, knobs=low), *records_in_both("kd", SP, knobs=high)])
     assert list(lines) == ["kd, alpha 0.5", "kd, alpha 0.9", "mean of 2 rows"]
     assert numbers(lines["kd, alpha 0.9"], "bf16_percent") == pytest.approx([100 * sum(SP["bf16"]) / 3])
 
 
-def test_pairs_have_means_of_their_own(tmp_path):
-    records = [*both("kd", KD), *both("sp", SP), *both("kd", CE, student="wrn_16_2")]
+def test_each_pair_has_its_own_mean(tmp_path):
+    records = [*records_in_both("kd", KD), *records_in_both("sp", SP), *records_in_both("kd", CE, student="wrn_16_2")]
     (table,) = tables_of(tmp_path, records).values()
     assert [(line.group, line.label) for line in table.lines] == [
         ("resnet56-resnet20", "kd"),
@@ -258,9 +285,9 @@ def test_pairs_have_means_of_their_own(tmp_path):
     ]
 
 
-def test_protocols_that_differ_in_more_have_tables_of_their_own(tmp_path):
+def test_protocols_that_differ_in_more_than_precision_have_separate_tables(tmp_path):
     heavy = RECIPE.model_copy(update={"weight_decay": 0.001})
-    found = tables_of(tmp_path, [*both("kd", KD), *both("kd", SP, recipe=heavy)])
+    found = tables_of(tmp_path, [*records_in_both("kd", KD), *records_in_both("kd", SP, recipe=heavy)])
     base = "Precision · cifar100 · 6 epochs · batch 64 · judged on test"
     assert {table.title for table in found.values()} == {
         f"{base} · weight_decay {each}" for each in ("0.0005", "0.001")
@@ -268,31 +295,34 @@ def test_protocols_that_differ_in_more_have_tables_of_their_own(tmp_path):
 
 
 # ---- failures
-def test_a_seed_that_failed_in_one_precision_is_left_out_and_told(tmp_path):
-    records = both("kd", KD)
-    records[1] = told("auto", "bf16", seed=1, status="diverged")
+def test_a_seed_that_failed_in_one_precision_is_left_out_and_named(tmp_path):
+    records = records_in_both("kd", KD)
+    records[1] = precision_record("auto", "bf16", seed=1, status="diverged")
     (table,) = tables_of(tmp_path, records).values()
     count = table.lines[0].cells[0]
-    assert (count.text, count.under) == ("2", "seed 1 left out: bf16 diverged")
+    assert (count.text, count.small_print) == ("2", "seed 1 left out: bf16 diverged")
     line = next(csv.DictReader(io.StringIO(to_csv(table))))
     assert numbers(line, "difference") == pytest.approx([(-0.08 + 0.02) / 2])
 
 
-def test_a_row_that_never_came_through_in_one_precision_has_no_number_and_leaves_the_mean_alone(tmp_path):
-    failing = [told("auto", "bf16", method="lp", status="diverged"), told("fp32", "fp32", 0.7, "lp")]
-    lines = lines_of(tmp_path, [*both("kd", KD), *both("sp", SP), *failing])
+def test_a_row_that_always_failed_in_one_precision_has_no_number_and_is_left_out_of_the_mean(tmp_path):
+    failing = [
+        precision_record("auto", "bf16", method="lp", status="diverged"),
+        precision_record("fp32", "fp32", 0.7, "lp"),
+    ]
+    lines = lines_of(tmp_path, [*records_in_both("kd", KD), *records_in_both("sp", SP), *failing])
     assert (lines["lp"]["n"], lines["lp"]["difference"], lines["lp"]["mean_within"]) == ("0", "", "–")
     assert lines["mean of 2 rows"]["n"] == "3"
 
 
-def test_what_failed_in_both_says_nothing_of_precision(tmp_path):
-    records = [told(*words, status="unfit") for words in WORDS]
+def test_runs_that_failed_in_both_precisions_give_no_table(tmp_path):
+    records = [precision_record(*words, status="unfit") for words in PRECISIONS]
     assert tables_of(tmp_path, records) == {}
 
 
 # ---- the report
-def test_the_table_stands_in_the_section_of_the_bf16_runs_and_in_three_texts(tmp_path):
-    folder = build(a_store(tmp_path / "results", three()), tmp_path / "out").parent
+def test_the_table_is_in_the_section_of_the_bf16_runs_and_in_three_text_formats(tmp_path):
+    folder = build(a_store(tmp_path / "results", records_of_three_methods()), tmp_path / "out").parent
     base = "cifar100-6-epochs-batch-64-judged-on-test-precision-auto-precision"
     assert {path.name for path in (folder / "tables").glob("*-precision.*")} == {
         f"{base}.{s}" for s in ("md", "csv", "tex")
@@ -309,7 +339,7 @@ def test_the_table_stands_in_the_section_of_the_bf16_runs_and_in_three_texts(tmp
 
 
 def test_equal_records_give_equal_tables_whatever_the_order(tmp_path):
-    records = [*three(), told("bf16", "bf16", 0.5)]
+    records = [*records_of_three_methods(), precision_record("bf16", "bf16", 0.5)]
     one, other = tables_of(tmp_path / "a", records), tables_of(tmp_path / "b", records[::-1])
     texts = [[(slug, to_markdown(t), to_csv(t), to_latex(t)) for slug, t in found.items()] for found in (one, other)]
     assert texts[0] == texts[1]

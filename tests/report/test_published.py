@@ -1,4 +1,4 @@
-"""Published numbers: the file, what they are held against, and the verdicts."""
+"""Tests of the published numbers: the file, the matching with cells, and the verdicts."""
 
 import ast
 import csv
@@ -11,7 +11,7 @@ import pytest
 from test_report import a_record, a_run, a_store
 
 from benchmark.experiment.suite import make_recipe, read_suite
-from benchmark.models import ZOO
+from benchmark.models import NETWORKS
 from benchmark.report.published import PROTOCOLS, match_published, published, verdict_of
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
@@ -24,7 +24,7 @@ from methods import registry
 REPORT = Path(__file__).parents[2] / "benchmark" / "report"
 CRD = make_recipe("crd240")
 KD = {"alpha": 0.9, "temperature": 4.0}
-FOREIGN = {  # methods of others, and rows whose loss is not one of ours
+FOREIGN = {  # methods of other papers that this suite does not have
     *("at", "cc", "vid", "rkd", "pkt", "ab", "ft", "fsp", "nst", "crd", "crd+kd", "dkd", "fkd", "fkd w.o. fr"),
     *("maxout", "network in network", "deeply-supervised networks", "deeply-supervised networks (19 layers)"),
     *("mimic single 54m", "mimic single 70m", "mimic ensemble 70m", "hints", "no hints", "kda combo (both)"),
@@ -32,8 +32,8 @@ FOREIGN = {  # methods of others, and rows whose loss is not one of ours
 }
 
 
-def number(method, pair, paper="CRD (1910.10699)", dataset="cifar100"):
-    """The one number of a paper for a method on a pair, in percent."""
+def published_value(method, pair, paper="CRD (1910.10699)", dataset="cifar100"):
+    """The only number of a paper for a method on a pair, in percent."""
     found = [
         one.value
         for one in published()
@@ -43,23 +43,23 @@ def number(method, pair, paper="CRD (1910.10699)", dataset="cifar100"):
     return float(value)
 
 
-def a_kd(seed=0, recipe=CRD, teacher="resnet56", **changes):
-    """A run of kd under the CRD recipe, its teacher too."""
+def kd_run(seed=0, recipe=CRD, teacher="resnet56", **changes):
+    """A run of kd; it and its teacher have the CRD recipe by default."""
     if isinstance(teacher, str):
         teacher = a_run("ce", 0, teacher, None, recipe=recipe)
     return a_run("kd", seed, teacher=teacher, recipe=recipe, **{"knobs": KD} | changes)
 
 
-def held(tmp_path, runs, top1=0.7066):
-    """What is printed beside these runs; all have the same score."""
+def matches_of_runs(tmp_path, runs, top1=0.7066):
+    """(Protocol, matches of its students' cells) of runs that all have the same score."""
     entries, _ = load_entries(a_store(tmp_path, [a_record(run, top1) for run in runs]))
     (protocol,) = protocols(entries)
     return protocol, [one for one in match_published(protocol) if one.cell.row.kind != "teacher"]
 
 
-def scored(tmp_path, *values):
-    """What is printed beside kd on resnet56-resnet20, whose seeds have these scores."""
-    entries, _ = load_entries(a_store(tmp_path, [a_record(a_kd(seed), value) for seed, value in enumerate(values)]))
+def kd_match(tmp_path, *values):
+    """(Protocol, match of kd) on resnet56-resnet20; values: top-1 by seed."""
+    entries, _ = load_entries(a_store(tmp_path, [a_record(kd_run(seed), value) for seed, value in enumerate(values)]))
     (protocol,) = protocols(entries)
     (one,) = [one for one in match_published(protocol) if one.cell.row.kind == "method"]
     return protocol, one
@@ -74,12 +74,12 @@ def test_every_number_has_paper_source_and_confidence():
         assert one.protocol in ("", *PROTOCOLS) and one.epoch in ("", "last", "best")
 
 
-def test_networks_and_methods_bear_our_names_or_are_declared_foreign():
+def test_networks_and_methods_have_this_suites_names_or_are_declared_foreign():
     for one in published():
         names = {*one.method.split("+"), one.method}
         assert names <= {"teacher", *registry.names()} or one.method in FOREIGN, one.method
         if one.dataset in ("cifar10", "cifar100"):
-            assert {one.teacher, one.student} <= {"", "7-layer, 107M mult", *ZOO}, one
+            assert {one.teacher, one.student} <= {"", "7-layer, 107M mult", *NETWORKS}, one
     assert {one.method for one in published()} >= FOREIGN
 
 
@@ -89,25 +89,25 @@ def test_knobs_are_those_that_our_methods_have():
         assert set(json.loads(one.knobs or "{}")) <= set(known), one
 
 
-def test_numbers_are_those_that_the_papers_print():
-    assert number("kd", "resnet56-resnet20") == 70.66
-    assert number("ce", "resnet56-resnet20") == 69.06
-    assert number("teacher", "resnet56-resnet20") == 72.34
-    assert number("sp", "resnet32x4-ShuffleV2") == 74.56
-    assert number("hint", "ResNet50-MobileNetV2") == 63.16
-    assert number("sp", "wrn_16_8-wrn_40_2", "SP (1907.09682)", "cifar10") == 95.45
+def test_numbers_equal_those_printed_in_the_papers():
+    assert published_value("kd", "resnet56-resnet20") == 70.66
+    assert published_value("ce", "resnet56-resnet20") == 69.06
+    assert published_value("teacher", "resnet56-resnet20") == 72.34
+    assert published_value("sp", "resnet32x4-ShuffleV2") == 74.56
+    assert published_value("hint", "ResNet50-MobileNetV2") == 63.16
+    assert published_value("sp", "wrn_16_8-wrn_40_2", "SP (1907.09682)", "cifar10") == 95.45
     crd = [one for one in published() if one.paper == "CRD (1910.10699)"]
     assert Counter(one.method for one in crd)["kd"] == 13 and {one.protocol for one in crd} == {"crd240"}
 
 
-def test_errors_were_turned_into_accuracies_and_the_note_says_so():
+def test_accuracies_computed_from_errors_have_a_note():
     (one,) = [
         one for one in published() if (one.dataset, one.method, one.student) == ("mnist", "fitnets", "FitNet 30K")
     ]
     assert (one.metric, one.value) == ("top1", "99.49") and "printed as 0.51 % misclassification" in one.note
 
 
-def test_rates_are_those_of_the_suite_of_the_same_protocol():
+def test_learning_rates_equal_those_of_the_suite_of_the_same_protocol():
     assert PROTOCOLS["crd240"] == read_suite("crd").lr
     for suite, name in {"kda": "kda120", "sp": "sp200", "lp": "fitnets"}.items():
         assert (read_suite(suite).recipe, read_suite(suite).lr) == (make_recipe(name), PROTOCOLS[name])
@@ -115,7 +115,7 @@ def test_rates_are_those_of_the_suite_of_the_same_protocol():
 
 # ---- verdicts
 @pytest.mark.parametrize(
-    ("points", "half", "said"),
+    ("points", "half_width", "expected"),
     [
         (0.3, 0.01, "PASS"),
         (-0.3, 0.01, "PASS"),
@@ -127,14 +127,14 @@ def test_rates_are_those_of_the_suite_of_the_same_protocol():
         (0.0, None, "n too small"),
     ],
 )
-def test_verdicts_change_at_three_and_seven_tenths_of_a_point(points, half, said):
-    mean = (70.66 + points) / 100 - 0.7066  # with the noise of binary fractions
-    inside = (None, None) if half is None else (mean - half / 100, mean + half / 100)
-    assert verdict_of(Summary(mean, 3, None, *inside)) == said
+def test_verdicts_change_at_three_and_seven_tenths_of_a_point(points, half_width, expected):
+    mean = (70.66 + points) / 100 - 0.7066  # with floating-point error
+    interval = (None, None) if half_width is None else (mean - half_width / 100, mean + half_width / 100)
+    assert verdict_of(Summary(mean, 3, None, *interval)) == expected
 
 
-def test_the_interval_of_a_difference_is_ours_moved_by_theirs(tmp_path):
-    _, one = scored(tmp_path, 0.70, 0.71, 0.705)
+def test_the_interval_of_a_difference_is_ours_shifted_by_the_published_number(tmp_path):
+    _, one = kd_match(tmp_path, 0.70, 0.71, 0.705)
     ours = one.cell.summary()
     found = one.difference
     assert (found.mean, found.low, found.high) == pytest.approx((0.705 - 0.7066, ours.low - 0.7066, ours.high - 0.7066))
@@ -142,12 +142,12 @@ def test_the_interval_of_a_difference_is_ours_moved_by_theirs(tmp_path):
 
 
 def test_a_pass_that_only_a_wide_interval_allows_says_so(tmp_path):
-    _, one = scored(tmp_path, 0.69, 0.71)
+    _, one = kd_match(tmp_path, 0.69, 0.71)
     assert (one.verdict, one.reason) == ("PASS", "interval wider than ± 0.7")
 
 
-def test_one_run_is_too_few_however_near_it_comes(tmp_path):
-    protocol, one = scored(tmp_path, 0.7066)
+def test_one_run_is_too_few_however_small_the_difference(tmp_path):
+    protocol, one = kd_match(tmp_path, 0.7066)
     assert (one.verdict, one.reason) == ("n too small", "n = 1, no interval")
     assert "n too small: n = 1, no interval" in to_markdown(reproduced_table(protocol, [one]))
 
@@ -155,45 +155,49 @@ def test_one_run_is_too_few_however_near_it_comes(tmp_path):
 # ---- protocols
 def test_another_number_of_epochs_is_another_protocol(tmp_path):
     short = CRD.with_epochs(12)
-    protocol, (one,) = held(tmp_path, [a_kd(seed, recipe=short) for seed in range(2)])
+    protocol, (one,) = matches_of_runs(tmp_path, [kd_run(seed, recipe=short) for seed in range(2)])
     assert (one.verdict, one.departures[0]) == ("different protocol", "12 epochs, not 240")
     assert "different protocol: 12 epochs, not 240" in to_markdown(reproduced_table(protocol, [one]))
 
 
-def test_every_term_of_the_recipe_counts_the_teachers_too(tmp_path):
-    odd = CRD.model_copy(update={"weight_decay": 1e-4})
-    _, (one,) = held(tmp_path / "own", [a_kd(recipe=odd, teacher=a_run("ce", 0, "resnet56", None, recipe=CRD))])
+def test_every_term_of_the_recipes_of_student_and_teacher_is_compared(tmp_path):
+    other_recipe = CRD.model_copy(update={"weight_decay": 1e-4})
+    _, (one,) = matches_of_runs(
+        tmp_path / "own", [kd_run(recipe=other_recipe, teacher=a_run("ce", 0, "resnet56", None, recipe=CRD))]
+    )
     assert one.departures == ("weight_decay 0.0001, not 0.0005",)
-    _, (one,) = held(tmp_path / "teacher", [a_kd(teacher=a_run("ce", 0, "resnet56", None, recipe=odd))])
+    _, (one,) = matches_of_runs(
+        tmp_path / "teacher", [kd_run(teacher=a_run("ce", 0, "resnet56", None, recipe=other_recipe))]
+    )
     assert one.departures == ("teacher: weight_decay 0.0001, not 0.0005",)
 
 
 def test_the_learning_rate_is_that_of_the_network(tmp_path):
     slow = CRD.model_copy(update={"lr": 0.01})
-    taught = {"student": "ShuffleV1", "teacher": a_run("ce", 0, "resnet32x4", None, recipe=CRD)}
-    _, found = held(tmp_path / "slow", [a_kd(recipe=slow, **taught)])
+    networks = {"student": "ShuffleV1", "teacher": a_run("ce", 0, "resnet32x4", None, recipe=CRD)}
+    _, found = matches_of_runs(tmp_path / "slow", [kd_run(recipe=slow, **networks)])
     assert {one.departures for one in found} == {()}
-    _, found = held(tmp_path / "fast", [a_kd(**taught)])
+    _, found = matches_of_runs(tmp_path / "fast", [kd_run(**networks)])
     assert {one.departures for one in found} == {("lr 0.05, not 0.01",)}
 
 
-def test_numbers_judged_on_test_are_not_shown_beside_holdout(tmp_path):
-    assert held(tmp_path, [a_kd(judge="holdout")])[1] == []
+def test_numbers_judged_on_test_are_not_compared_with_holdout(tmp_path):
+    assert matches_of_runs(tmp_path, [kd_run(judge="holdout")])[1] == []
 
 
-def test_a_best_epoch_is_not_held_against_a_last_one(tmp_path):
+def test_a_best_epoch_is_not_compared_with_a_last_one(tmp_path):
     runs = [a_run("ce", seed, "resnet8x4", None, recipe=CRD) for seed in range(2)]
-    runs.append(a_kd(student="resnet8x4", teacher="resnet32x4"))
-    _, found = held(tmp_path, runs, 0.725)
-    said = {one.quoted.value: one.verdict for one in found if one.cell.row.kind == "student"}
-    assert said == {"72.50": "PASS", "72.488": "PASS", "72.22": "PASS", "72.69": "different protocol"}
+    runs.append(kd_run(student="resnet8x4", teacher="resnet32x4"))
+    _, found = matches_of_runs(tmp_path, runs, 0.725)
+    verdicts = {one.quoted.value: one.verdict for one in found if one.cell.row.kind == "student"}
+    assert verdicts == {"72.50": "PASS", "72.488": "PASS", "72.22": "PASS", "72.69": "different protocol"}
 
 
-def test_what_a_recipe_cannot_say_keeps_fitnets_numbers_from_a_verdict(tmp_path):
+def test_a_difference_outside_the_recipe_prevents_a_verdict_on_fitnets_numbers(tmp_path):
     shared = {"recipe": make_recipe("fitnets"), "dataset": "cifar10"}
     teacher = a_run("ce", 0, "maxout", None, **shared)
     runs = [a_run("fitnets", seed, "fitnet1", teacher, **shared) for seed in range(2)]
-    _, (one,) = held(tmp_path, runs, 0.8901)
+    _, (one,) = matches_of_runs(tmp_path, runs, 0.8901)
     assert one.departures == ("images whitened there (GCN, ZCA), not here",)
 
 
@@ -203,26 +207,26 @@ def test_variants_of_a_method_have_their_own_numbers(tmp_path):
         a_run("kda", 0, "ResNet18", "ResNet34", recipe=recipe, knobs={"at": at, "landmarks": how})
         for at, how in (("embedding", "centres"), ("classifier", "centres"), ("embedding", "random"))
     ]
-    _, found = held(tmp_path, runs)
-    said = {(json.loads(one.cell.row.knobs)["at"], one.quoted.value) for one in found}
-    assert said == {("embedding", "79.6"), ("classifier", "79.4")} and len(found) == 2
+    _, found = matches_of_runs(tmp_path, runs)
+    values = {(json.loads(one.cell.row.knobs)["at"], one.quoted.value) for one in found}
+    assert values == {("embedding", "79.6"), ("classifier", "79.4")} and len(found) == 2
 
 
 def test_another_setting_of_a_method_has_no_published_number(tmp_path):
-    assert held(tmp_path, [a_kd(knobs={"alpha": 0.5, "temperature": 4.0})])[1] == []
+    assert matches_of_runs(tmp_path, [kd_run(knobs={"alpha": 0.5, "temperature": 4.0})])[1] == []
 
 
-def test_several_numbers_of_a_cell_are_all_listed_and_count_once(tmp_path):
-    runs = [a_kd(seed, student="resnet8x4", teacher="resnet32x4") for seed in range(2)]
-    _, found = held(tmp_path, runs, 0.7333)
+def test_several_numbers_of_a_cell_are_all_listed_and_the_cell_counts_once(tmp_path):
+    runs = [kd_run(seed, student="resnet8x4", teacher="resnet32x4") for seed in range(2)]
+    _, found = matches_of_runs(tmp_path, runs, 0.7333)
     papers = ["CRD (1910.10699)", "FKD (later paper quoting CRD)", "third-party re-run of CRD benchmark"]
     assert [one.quoted.paper for one in found] == papers
     assert summary(found).startswith("1 cell with a published number: 1 reproduced, of them 1 PASS, 0 NEAR, 0 FAIL")
 
 
-# ---- shown, and nothing else
+# ---- tables
 def test_a_quoted_number_is_in_italics_and_names_its_source(tmp_path):
-    protocol, one = scored(tmp_path, 0.70, 0.71)
+    protocol, one = kd_match(tmp_path, 0.70, 0.71)
     table = reproduced_table(protocol, [one])
     text = to_markdown(table)
     assert "*70.66*" in text and "CRD (1910.10699), table 1 (repository README)" in text
@@ -238,11 +242,11 @@ def test_quoted_numbers_enter_no_other_table(tmp_path):
     for name in files:
         tree = ast.parse((REPORT / f"{name}.py").read_text())
         assert not readers & {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}, name
-    protocol, _ = scored(tmp_path, 0.70, 0.71)
+    protocol, _ = kd_match(tmp_path, 0.70, 0.71)
     assert "70.66" not in to_markdown(accuracy_table(protocol))
 
 
-def test_the_summary_counts_cells_by_what_could_be_said_of_them(tmp_path):
+def test_the_summary_counts_cells_by_verdict(tmp_path):
     teacher = a_run("ce", 0, "resnet56", None, recipe=CRD)
     runs = [(teacher, 0.7234), (a_run("hint", 0, teacher=teacher, recipe=CRD), 0.69)]
     for method, top1, knobs in (("kd", 0.7066, KD), ("sp", 0.6920, {"gamma": 3000.0})):

@@ -1,4 +1,4 @@
-"""The report: from records to tables, pictures and a page."""
+"""Tests of the report: from records to tables, figures and the page."""
 
 import csv
 import math
@@ -17,7 +17,7 @@ from benchmark.experiment.run import Recipe, Run, Steps
 from benchmark.report.build import build
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
-from benchmark.report.statistics import summarise, welch
+from benchmark.report.statistics import summarise, welch_interval
 from benchmark.store import Record, Store
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ NASTY = "<script>alert(1)</script>"
 
 # ---- synthetic records
 def a_run(method="kd", seed=0, student="resnet20", teacher="resnet56", **changes):
-    """A student's run; `teacher` a network, a run, or None."""
+    """A student's run; teacher: a network, a run, or None."""
     shared = {"dataset": "cifar100", "recipe": RECIPE, "judge": "test"} | changes
     if isinstance(teacher, str):
         teacher = Run(**shared | {"student": teacher, "method": "ce", "recipe": RECIPE, "knobs": {}})
@@ -43,7 +43,7 @@ def a_run(method="kd", seed=0, student="resnet20", teacher="resnet56", **changes
 
 
 def a_record(run, top1=0.7, status="done", **changes):
-    """What an attempt at `run` might have left; `source` and `ended` go into `made`."""
+    """The record of an attempt at a run; source, ended and suite go into its provenance."""
     made = {"suite": "quick", "source": "aaaa", "commit": "abcdef1234567890", "dirty": False, "torch": "2.7.0"}
     made |= {"device": "a device", "precision": "fp32", "ended": "2026-01-02T03:04:05+00:00", "plugins": []}
     made["data"] = {"name": run.dataset, "sha256": "0123456789abcdef", "train": 50_000, "judged": 10_000}
@@ -57,7 +57,7 @@ def a_record(run, top1=0.7, status="done", **changes):
 
 
 def measured(run, top1):
-    """Score, curve, size and clock of a run that came through."""
+    """Score, curve, size and clock of a run that is done."""
     score = {"top1": top1, "top5": 0.9, "nll": 1.1, "ece": 0.05, "best_top1": top1 and top1 + 0.01, "best_epoch": 5}
     score |= {"agreement": 0.8, "kl": 0.3} if run.teacher else {"agreement": None, "kl": None}
     curve = [top1 and top1 * (epoch + 1) / 6 for epoch in range(6)]
@@ -72,7 +72,7 @@ def measured(run, top1):
 
 
 def a_store(root, records):
-    """A store that holds the records, written in their order."""
+    """A store with the records, written in their order."""
     store = Store(root)
     for record in records:
         store.add(record)
@@ -83,7 +83,7 @@ KD, SP, CE = (0.7012, 0.7034, 0.7051), (0.7030, 0.7021, 0.7060), (0.6899, 0.6871
 
 
 def varied_records():
-    """A pair on test with three seeds and all that may go wrong, a pair whose teacher is missing, a pair on holdout."""
+    """Records of a pair on test with three seeds and every kind of failure, one without teacher, and one on holdout."""
     teacher = a_run("ce", 0, "resnet56", None)
     found = [a_record(teacher, 0.7345, about="Plain.  Nobody, 2000.")]
     for seed in range(3):
@@ -107,7 +107,7 @@ def varied_records():
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):
-    """(folder, page) of one report over all of it, with a damaged file and a plan."""
+    """(Folder, page) of a report of these records, a damaged file and a plan."""
     root = tmp_path_factory.mktemp("report")
     store = a_store(root / "results", varied_records())
     (root / "results/records/torn.json").write_text('{"id": "0123')
@@ -116,21 +116,21 @@ def report(tmp_path_factory):
 
 
 def lines_of(folder, name):
-    """The CSV tables whose name ends so, as dicts."""
+    """The lines, as dicts, of the CSV tables whose name ends with `name`."""
     paths = sorted((folder / "tables").glob(f"*{name}.csv"))
     return [line for path in paths for line in csv.DictReader(path.read_text().splitlines())]
 
 
-def the_cell(folder, row, pair="resnet56-resnet20", judge="test", name="accuracy"):
-    """The one line of CSV for a row and a pair."""
+def csv_line(folder, row, pair="resnet56-resnet20", judge="test", name="accuracy"):
+    """The only line of CSV for a row and a pair."""
     lines = lines_of(folder, name)
     (line,) = [ln for ln in lines if (ln["row"], ln["pair"], ln["judge"]) == (row, pair, judge)]
     return line
 
 
-def markdown_of(folder, words="judged"):
-    """The Markdown tables whose name contains the words."""
-    return "\n".join(path.read_text() for path in sorted((folder / "tables").glob(f"*{words}*.md")))
+def markdown_of(folder, name="judged"):
+    """The Markdown tables whose name contains `name`."""
+    return "\n".join(path.read_text() for path in sorted((folder / "tables").glob(f"*{name}*.md")))
 
 
 # ---- statistics
@@ -153,21 +153,21 @@ def test_summary_is_what_the_formulas_say():
 def test_one_value_has_no_spread_and_none_has_no_summary():
     assert summarise([0.7]).sd is None and summarise([0.7]).low is None
     assert summarise([]) is None
-    assert welch(summarise([0.7]), summarise([0.7, 0.8])) is None
+    assert welch_interval(summarise([0.7]), summarise([0.7, 0.8])) is None
 
 
 def test_welch_interval_is_that_of_scipy():
     a, b = [0.70, 0.72, 0.69], [0.66, 0.68, 0.69, 0.65]
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert welch(summarise(a), summarise(b)) == pytest.approx((expected.low, expected.high))
+    assert welch_interval(summarise(a), summarise(b)) == pytest.approx((expected.low, expected.high))
     same = summarise([0.5, 0.5])
-    assert welch(same, same) == (0, 0)
+    assert welch_interval(same, same) == (0, 0)
 
 
 # ---- cells
-def test_cells_say_mean_spread_and_n(report):
+def test_cells_show_mean_spread_and_n(report):
     folder, page = report
-    cell = the_cell(folder, "kd, alpha 0.9")
+    cell = csv_line(folder, "kd, alpha 0.9")
     assert float(cell["top1_percent"]) == pytest.approx(100 * plain.mean(KD))
     assert float(cell["sd"]) == pytest.approx(100 * plain.stdev(KD))
     assert cell["n"] == "3"
@@ -177,25 +177,26 @@ def test_cells_say_mean_spread_and_n(report):
     assert f"<strong>{text}</strong>" in page
 
 
-def test_only_what_cannot_be_told_from_the_best_is_bold(report):
+def test_only_cells_not_distinguishable_from_the_best_are_bold(report):
     folder, _ = report
     found = [(line["row"], line["pair"]) for line in lines_of(folder, "accuracy") if line["among_best"] == "True"]
     pair = "resnet56-resnet20"
-    assert found == [("hint", pair), ("kd, alpha 0.9", pair), ("sp", pair)]  # hint shares but two seeds with the best
+    # hint has only two seeds in common with the best
+    assert found == [("hint", pair), ("kd, alpha 0.9", pair), ("sp", pair)]
     text = markdown_of(folder, "judged-on-test")
     assert "95 % interval of the paired differences" in text and "Minimum detectable difference" in text
 
 
-def test_teacher_and_plain_student_stand_on_top(report):
+def test_teacher_and_plain_student_are_the_first_rows(report):
     folder, _ = report
     rows = [line["row"] for line in lines_of(folder, "judged-on-test-accuracy") if line["pair"] == "resnet56-resnet20"]
     assert rows[:2] == ["teacher", "student (ce)"]
-    assert the_cell(folder, "teacher")["top1_percent"] == "73.45"
+    assert csv_line(folder, "teacher")["top1_percent"] == "73.45"
 
 
 def test_settings_of_one_method_are_kept_apart_by_the_knobs_that_differ(report):
     folder, _ = report
-    assert the_cell(folder, "kd, alpha 0.5")["n"] == "1"
+    assert csv_line(folder, "kd, alpha 0.5")["n"] == "1"
     assert not any("temperature" in line["row"] for line in lines_of(folder, "accuracy"))
 
 
@@ -206,32 +207,32 @@ def test_a_method_run_once_shows_its_value_and_that_n_is_one(tmp_path):
     assert "70.00 (n = 1)" in text and "±" not in text.split("cifar100", 2)[1]
     assert "n = 1 is too small" in text and "n = 1 is too small" in page
     assert "**" not in text and "<strong>" not in page
-    assert the_cell(tmp_path / "out", "kd")["sd"] == ""
+    assert csv_line(tmp_path / "out", "kd")["sd"] == ""
 
 
 def test_an_empty_cell_says_why_and_how_to_run_it_again(report):
     folder, page = report
     text = markdown_of(folder, "judged-on-test")
-    assert the_cell(folder, "fitnets")["lacking"] == "3 unfit"
+    assert csv_line(folder, "fitnets")["lacking"] == "3 unfit"
     assert "maps of 4 × 4 &amp; 8 × 8" in text and "maps of 4 × 4 &amp; 8 × 8" in page
     command = "python -m benchmark run quick -p resnet56-resnet20 -m fitnets --seeds 0,1,2"
     assert f"`{command}`" in text and f"<code>{command}</code>" in page
-    assert the_cell(folder, "nan")["lacking"] == "1 no score"
+    assert csv_line(folder, "nan")["lacking"] == "1 no score"
 
 
-def test_a_seed_that_failed_is_counted_beside_those_that_did_not(report):
+def test_failed_seeds_are_counted_beside_scored_ones(report):
     folder, _ = report
     assert "69.00 ± 0.00** (n = 2; 1 diverged; 69.00 to 69.00)" in markdown_of(folder)
-    assert "the loss is not finite" in the_cell(folder, "hint")["reason"]
+    assert "the loss is not finite" in csv_line(folder, "hint")["reason"]
 
 
-def test_what_was_planned_or_never_tried_is_not_run(report):
+def test_planned_and_missing_runs_are_shown_as_not_run(report):
     folder, _ = report
-    assert the_cell(folder, "lsh")["lacking"] == "2 not run"
-    assert the_cell(folder, "sp", "resnet32x4-ShuffleV1")["lacking"] == "not run"
+    assert csv_line(folder, "lsh")["lacking"] == "2 not run"
+    assert csv_line(folder, "sp", "resnet32x4-ShuffleV1")["lacking"] == "not run"
 
 
-def test_a_setting_with_other_knobs_is_run_again_with_them(tmp_path):
+def test_the_command_that_repeats_a_setting_sets_its_knobs(tmp_path):
     knobs = [{"alpha": 0.5}, {"alpha": 0.9}]
     records = [a_record(a_run("kd", knobs=each), status="failed", suite=None) for each in knobs]
     build(a_store(tmp_path / "results", records), tmp_path / "out")
@@ -239,16 +240,16 @@ def test_a_setting_with_other_knobs_is_run_again_with_them(tmp_path):
     assert command in markdown_of(tmp_path / "out")
 
 
-def test_a_teacher_without_a_record_is_told_by_its_students(report):
+def test_the_score_of_a_teacher_without_a_record_comes_from_its_students_records(report):
     folder, page = report
-    cell = the_cell(folder, "teacher", "resnet32x4-ShuffleV1")
+    cell = csv_line(folder, "teacher", "resnet32x4-ShuffleV1")
     assert (cell["top1_percent"], cell["records"]) == ("73.45", "")
     assert "its own is missing" in page
 
 
 # ---- protocols
 def labels(tmp_path, *runs):
-    """The protocols' labels when these runs have records."""
+    """The labels of the protocols of these runs' records."""
     entries, complaints = load_entries(a_store(tmp_path, map(a_record, runs)))
     assert not complaints
     return [protocol.label for protocol in protocols(entries)]
@@ -262,30 +263,30 @@ def test_holdout_is_never_in_one_table_with_test(report):
     assert "images held out of the training set" in page
 
 
-def test_a_teacher_judged_on_other_images_lends_no_number(tmp_path):
+def test_a_teacher_judged_on_other_images_has_no_score_in_the_table(tmp_path):
     teacher = a_run("ce", 0, "resnet56", None)
     records = [a_record(teacher, 0.7345), a_record(a_run("kd", 0, teacher=teacher, judge="holdout"), 0.7)]
     entries, _ = load_entries(a_store(tmp_path, records))
     found = {protocol.label: protocol for protocol in protocols(entries)}
     assert len(found) == 2
     (cell,) = [c for p in found.values() for c in p.cells.values() if c.row.kind == "teacher"]
-    assert (cell.summary(), cell.reported_top1, cell.refusal) == (None, None, "judged on test of cifar100")
+    assert (cell.summary(), cell.reported_top1, cell.exclusion_reason) == (None, None, "judged on test of cifar100")
 
 
-def test_a_data_set_of_ones_own_shows_in_every_title(report):
+def test_an_image_folder_is_named_in_every_title(report):
     folder, _ = report
     titles = [line for line in markdown_of(folder, "judged-on-holdout").splitlines() if line.startswith("### ")]
     assert len(titles) == 6 and all("folder:cifar10" in title for title in titles)
 
 
-def test_protocols_that_would_share_a_label_say_what_differs(tmp_path):
+def test_labels_of_similar_protocols_name_what_differs(tmp_path):
     other = RECIPE.model_copy(update={"weight_decay": 0.001})
     found = labels(tmp_path, a_run(), a_run(recipe=other, teacher=a_run("ce", 0, "resnet56", None)))
     base = "cifar100 · 6 epochs · batch 64 · judged on test"
     assert found == [f"{base} · weight_decay 0.0005", f"{base} · weight_decay 0.001"]
 
 
-def test_learning_rates_of_networks_do_not_part_a_protocol_but_their_columns(tmp_path):
+def test_learning_rates_separate_columns_but_not_protocols(tmp_path):
     slow = RECIPE.model_copy(update={"lr": 0.01})
     entries, _ = load_entries(
         a_store(tmp_path, map(a_record, [a_run(), a_run(recipe=slow), a_run(student="wrn_16_2")]))
@@ -295,7 +296,7 @@ def test_learning_rates_of_networks_do_not_part_a_protocol_but_their_columns(tmp
     assert sorted(pair.label for pair in protocol.pairs) == expected
 
 
-def test_a_plain_student_serves_every_pair_that_has_it(tmp_path):
+def test_a_plain_student_is_in_every_pair_with_its_network(tmp_path):
     runs = [a_run("ce", teacher=None), a_run(), a_run(teacher="resnet110")]
     entries, _ = load_entries(a_store(tmp_path, map(a_record, runs)))
     (protocol,) = protocols(entries)
@@ -308,10 +309,10 @@ def test_every_record_is_named_on_the_page(report):
     assert not missing
 
 
-# ---- the other tables
-def test_best_epoch_is_called_oracle_and_its_optimism_is_told(report):
+# ---- other tables
+def test_the_best_epoch_is_called_oracle_and_its_optimism_is_shown(report):
     folder, _ = report
-    cell = the_cell(folder, "kd, alpha 0.9", name="quality")
+    cell = csv_line(folder, "kd, alpha 0.9", name="quality")
     assert (
         float(cell["best_top1"]) - float(cell["top1"]) == pytest.approx(float(cell["optimism"])) == pytest.approx(0.01)
     )
@@ -319,9 +320,9 @@ def test_best_epoch_is_called_oracle_and_its_optimism_is_told(report):
     assert "oracle %" in text and "+1.00" in text and "chosen by the images that it is scored on" in text
 
 
-def test_size_counts_what_is_deployed_and_what_is_thrown_away(report):
+def test_size_counts_deployed_and_auxiliary_parameters(report):
     folder, page = report
-    cell = the_cell(folder, "kd, alpha 0.9", name="size")
+    cell = csv_line(folder, "kd, alpha 0.9", name="size")
     assert (cell["parameters"], cell["auxiliary"], cell["teacher_parameters"]) == ("278324", "1000", "861620")
     assert float(cell["compression"]) == pytest.approx(861_620 / 278_324)
     assert float(cell["macs_ratio"]) == pytest.approx(127 / 41)
@@ -330,14 +331,14 @@ def test_size_counts_what_is_deployed_and_what_is_thrown_away(report):
 
 def test_training_counts_a_backward_pass_as_two_forward_ones(report):
     folder, _ = report
-    assert int(float(the_cell(folder, "kd, alpha 0.9", name="size")["training_macs"])) == 3 * 41_000_000 + 127_000_000
-    assert int(float(the_cell(folder, "student (ce)", name="size")["training_macs"])) == 3 * 41_000_000
+    assert int(float(csv_line(folder, "kd, alpha 0.9", name="size")["training_macs"])) == 3 * 41_000_000 + 127_000_000
+    assert int(float(csv_line(folder, "student (ce)", name="size")["training_macs"])) == 3 * 41_000_000
     assert "a backward pass counted as two forward ones" in markdown_of(folder, "size")
 
 
 # ---- costs
 def a_cost(run, own=2.0, device="a device", ended="2026-02-01T00:00:00+00:00"):
-    """What `cost.measure` might have left of a run: 10 ms of the plain student, 5 ms of the teacher, its own."""
+    """A cost of a run's step: 10 ms for the plain student, 5 ms for a teacher, and the method's own milliseconds."""
     taught = 5.0 if run.teacher else None
     clock = {"step_ms": 10.0 + (taught or 0.0) + own, "plain_ms": 10.0, "teacher_ms": taught, "method_ms": own}
     size = {"peak_bytes": 33_500_000, "training_macs": 1}
@@ -347,50 +348,50 @@ def a_cost(run, own=2.0, device="a device", ended="2026-02-01T00:00:00+00:00"):
 
 
 def costly_records():
-    """Two seeds of three methods; costs of one seed each, and none of the last."""
+    """Records of two seeds of four methods; costs of one seed each, and none of the last method."""
     runs = [a_run("ce", 0, teacher=None), a_run("kd"), a_run("sp"), a_run("lsh")]
     found = [a_record(run.model_copy(update={"seed": seed}), 0.7 + seed / 100) for run in runs for seed in range(2)]
     return [*found, a_cost(runs[0], 0.0), a_cost(runs[1]), a_cost(runs[2], -0.5)]
 
 
-def costs_of(tmp_path, records):
+def cost_report(tmp_path, records):
     """The folder of the report of these records."""
     return build(a_store(tmp_path / "results", records), tmp_path / "out").parent
 
 
-def test_a_step_measured_alone_is_told_with_its_parts(tmp_path):
-    folder = costs_of(tmp_path, costly_records())
-    cell = the_cell(folder, "kd", name="cost")
-    told = [float(cell[word]) for word in ("step_ms", "plain_ms", "teacher_ms", "method_ms", "method_share")]
-    assert told == pytest.approx([17, 10, 5, 2, 2 / 15])
+def test_a_step_measured_alone_is_shown_with_its_parts(tmp_path):
+    folder = cost_report(tmp_path, costly_records())
+    cell = csv_line(folder, "kd", name="cost")
+    measured = [float(cell[word]) for word in ("step_ms", "plain_ms", "teacher_ms", "method_ms", "method_share")]
+    assert measured == pytest.approx([17, 10, 5, 2, 2 / 15])
     assert (float(cell["peak_bytes"]), cell["n"], cell["costs"]) == (33_500_000, "2", f"{a_run('kd').id}-1-cost")
     text = markdown_of(folder, "cost")
     assert "measured alone, in milliseconds, on a device in fp32" in text
     assert "| −0.5 |" in re.sub(" +", " ", text) and "| 13.3 |" in re.sub(" +", " ", text)
 
 
-def test_a_plain_student_has_no_teacher_to_wait_for(tmp_path):
-    cell = the_cell(costs_of(tmp_path, costly_records()), "student (ce)", name="cost")
+def test_a_plain_student_has_no_teacher_time(tmp_path):
+    cell = csv_line(cost_report(tmp_path, costly_records()), "student (ce)", name="cost")
     assert (cell["teacher_ms"], float(cell["method_ms"]), float(cell["method_share"])) == ("", 0, 0)
 
 
-def test_what_was_not_measured_alone_has_no_cost_and_the_rest_stands(tmp_path, report):
-    folder = costs_of(tmp_path, costly_records())
-    cell = the_cell(folder, "lsh", name="cost")
+def test_runs_without_a_cost_show_their_training_times_only(tmp_path, report):
+    folder = cost_report(tmp_path, costly_records())
+    cell = csv_line(folder, "lsh", name="cost")
     assert (cell["step_ms"], cell["peak_bytes"], cell["costs"]) == ("", "", "") and float(cell["train_s"]) == 120.5
     (line,) = [line for line in markdown_of(folder, "cost").splitlines() if "| lsh" in line]
-    assert line.count("–") == 7  # set-up is not in these records either
+    assert line.count("–") == 7  # set-up time is missing in these records too
     assert "No step was measured alone." in markdown_of(report[0], "cost")
 
 
-def test_a_cost_is_never_taken_for_a_run(tmp_path):
+def test_a_cost_is_not_an_entry_of_its_own(tmp_path):
     costs = [a_cost(a_run()), a_cost(a_run("sp"))]
     entries, complaints = load_entries(a_store(tmp_path, [a_record(a_run()), *costs]))
     assert [entry.name for entry in entries] == [f"{a_run().id}-1"] and not complaints
     assert [price.name for price in entries[0].costs] == [f"{a_run().id}-1-cost"]
 
 
-def test_a_cost_of_a_step_like_it_serves_a_run_of_other_seed_rate_and_epochs(tmp_path):
+def test_a_cost_applies_to_runs_with_another_seed_rate_judge_and_epochs(tmp_path):
     other = RECIPE.model_copy(update={"lr": 0.01, "epochs": 12})
     wide = RECIPE.model_copy(update={"batch": 128})
     same = [a_run(seed=3), a_run(recipe=other), a_run(judge="holdout", teacher=a_run().teacher)]
@@ -399,25 +400,25 @@ def test_a_cost_of_a_step_like_it_serves_a_run_of_other_seed_rate_and_epochs(tmp
     assert {entry.run.id for entry in entries if entry.costs} == {run.id for run in same}
 
 
-def test_the_newest_cost_counts_and_those_of_other_devices_are_not_mixed_with_it(tmp_path):
+def test_the_newest_cost_is_shown_and_not_mixed_with_those_of_other_devices(tmp_path):
     runs = [a_run("kd"), a_run("sp")]
     costs = [a_cost(runs[0], 9.0, ended="2026-01-01T00:00:00+00:00"), a_cost(runs[0], 2.0)]
     old = [a_cost(run, 5.0, "an old device", "2025-01-01T00:00:00+00:00") for run in runs]
-    folder = costs_of(tmp_path, [*map(a_record, runs), *costs, *old])
-    assert float(the_cell(folder, "kd", name="cost")["method_ms"]) == 2
-    assert the_cell(folder, "sp", name="cost")["method_ms"] == ""
+    folder = cost_report(tmp_path, [*map(a_record, runs), *costs, *old])
+    assert float(csv_line(folder, "kd", name="cost")["method_ms"]) == 2
+    assert csv_line(folder, "sp", name="cost")["method_ms"] == ""
     assert "The newest counts; there are older ones on an old device in fp32." in markdown_of(folder, "cost")
 
 
-def test_a_cost_that_cannot_be_read_is_complained_about(tmp_path):
+def test_an_unreadable_cost_gives_a_complaint(tmp_path):
     cost = a_cost(a_run())
     store = a_store(tmp_path, [a_record(a_run()), cost.model_copy(update={"run": {"dataset": "cifar100"}})])
     entries, complaints = load_entries(store)
     assert len(entries) == 1 and not entries[0].costs and "its run cannot be read" in complaints[0]
 
 
-def test_where_a_steps_time_goes_is_drawn_where_it_was_measured(tmp_path, report):
-    folder = costs_of(tmp_path, costly_records())
+def test_the_step_time_figure_is_drawn_if_steps_were_measured(tmp_path, report):
+    folder = cost_report(tmp_path, costly_records())
     assert {path.suffix for path in (folder / "figures").glob("*-split.*")} == {".svg", ".pdf"}
     assert "Where a step’s time goes" in (folder / "index.html").read_text()
     assert not list((report[0] / "figures").glob("*-split.*"))
@@ -426,7 +427,7 @@ def test_where_a_steps_time_goes_is_drawn_where_it_was_measured(tmp_path, report
 def test_equal_costs_give_equal_bytes_whatever_the_order(tmp_path):
     contents = []
     for word, records in (("a", costly_records()), ("b", costly_records()[::-1])):
-        out = costs_of(tmp_path / word, records)
+        out = cost_report(tmp_path / word, records)
         contents.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
     assert contents[0] == contents[1]
 
@@ -438,34 +439,34 @@ def test_every_line_of_csv_names_its_records(report):
             assert len(line["records"].split()) >= int(line["n"])
 
 
-# ---- around the tables
+# ---- notes, methods and failures
 def test_records_of_older_source_are_marked_stale(report):
     folder, page = report
-    assert the_cell(folder, "sp")["stale"] == "2"
+    assert csv_line(folder, "sp")["stale"] == "2"
     assert "n = 3; 2 stale" in page
     assert "older source" in page
 
 
-def test_methods_confess_in_their_own_words(report):
+def test_the_page_quotes_the_methods_docstrings(report):
     _, page = report
     assert "Knowledge distillation. Hinton, Vinyals &amp; Dean, 2014." in page
     assert "<dd>the temperature is &lt;ours&gt;.</dd>" in page
     assert "<dd>exact</dd>" in page
 
 
-def test_failures_are_listed_with_what_they_said(report):
+def test_failures_are_listed_with_their_messages(report):
     _, page = report
     part = page[page.index('id="failures"') :]
     assert "the loss is not finite" in part and "line 7" in part
     assert part.count('class="state"') == 4
 
 
-def test_a_damaged_file_is_complained_about_on_the_page(report):
+def test_a_damaged_file_is_named_on_the_page(report):
     _, page = report
     assert "torn.json: not a record, skipped" in page
 
 
-def test_a_record_whose_id_is_not_its_runs_is_left_out_and_complained_about(tmp_path):
+def test_a_record_whose_id_is_not_its_runs_is_left_out_with_a_complaint(tmp_path):
     store = a_store(tmp_path, [a_record(a_run(), id="0" * 12)])
     entries, complaints = load_entries(store)
     assert entries == [] and "its id is not that of its run" in complaints[0]
@@ -494,14 +495,14 @@ class Elements(HTMLParser):
 
 def test_names_are_escaped_everywhere(report):
     folder, page = report
-    assert Elements(page).tags["script"] == page.count("<script") == 2  # the page's own: details and code
+    assert Elements(page).tags["script"] == page.count("<script") == 2  # the page's own scripts: details and module
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script" not in markdown_of(folder)
     assert not any("<script" in path.read_text() for path in (folder / "figures").glob("*.svg"))
 
 
-def test_the_page_stands_alone_and_its_links_lead_somewhere(report):
+def test_the_page_is_self_contained_and_its_links_have_targets(report):
     folder, page = report
     found = Elements(page)
     assert [id for id, count in found.ids.items() if count > 1] == []
@@ -513,7 +514,7 @@ def test_the_page_stands_alone_and_its_links_lead_somewhere(report):
     assert not re.search(r"url\((?!#)", page) and "@import" not in page
 
 
-def test_pictures_come_as_svg_and_pdf_and_in_the_page(report):
+def test_figures_are_written_as_svg_and_pdf_and_into_the_page(report):
     folder, page = report
     names = {path.name.split("judged-on-")[1] for path in (folder / "figures").iterdir()}
     words = {"holdout": {"compute", "curves", "forest", "hours", "loss-ce", "parameters"}}
@@ -532,12 +533,12 @@ def test_equal_records_give_equal_bytes_whatever_the_order(tmp_path):
     assert {"index.html", "manifest.txt"} < set(contents[0])
 
 
-def test_a_report_of_nothing_says_how_to_begin(tmp_path):
+def test_a_report_without_records_says_how_to_begin(tmp_path):
     page = build(Store(tmp_path / "results"), tmp_path / "out").read_text()
     assert "No results yet" in page and "python -m benchmark run" in page
 
 
-def test_a_report_of_failures_alone_stands(tmp_path):
+def test_a_report_of_failures_only_is_built(tmp_path):
     store = a_store(tmp_path / "results", [a_record(a_run(), status="failed", made={}, about="", error=None)])
     page = build(store, tmp_path / "out").read_text()
     assert "no student has a score yet" in page and "no message" in page
@@ -562,7 +563,7 @@ def test_report_never_imports_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_sweep_under_way_shows_what_it_has_not_run_and_how_to_go_on(tmp_path):
+def test_the_report_of_a_sweep_in_progress_shows_missing_runs_and_how_to_continue(tmp_path):
     kd, sp = a_run("kd"), a_run("sp")
     store = a_store(tmp_path / "results", [a_record(kd.teacher), a_record(kd)])
     store.keep_plan([run.model_dump(mode="json") for run in (kd, sp)])
@@ -573,7 +574,7 @@ def test_a_sweep_under_way_shows_what_it_has_not_run_and_how_to_go_on(tmp_path):
     assert "not run" not in markdown_of(build(store, tmp_path / "out").parent, "accuracy")
 
 
-def test_networks_stand_line_by_line_with_depth_size_and_what_each_method_makes_of_them(tmp_path):
+def test_the_table_of_networks_has_depth_size_and_the_accuracy_of_each_method(tmp_path):
     kd, plain = a_run("kd"), a_run("ce", teacher=None)
     sizes = {"student": 300, "added": 20, "macs": 1_000, "layers": 20, "teacher": 840, "teacher_macs": 3_000}
     records = [a_record(kd, 0.7, size=sizes), a_record(plain, 0.6, size={"student": 280, "macs": 1_000})]
@@ -582,3 +583,31 @@ def test_networks_stand_line_by_line_with_depth_size_and_what_each_method_makes_
     values = [word.strip() for word in line.strip("|").split("|")]
     assert values[1:6] == ["20", "280", "1 k", "3.00 ×", "3.00 ×"]
     assert values[6:] == ["–", "60.00", "70.00"]
+
+
+# ---- wrong folders
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("absent", "is not there"), ("file", "is not a folder"), ("empty", "holds no records of runs"),
+     ("damaged", r"holds no records of runs \(1 file there cannot be read as records\)")],
+)  # fmt: skip
+def test_a_folder_without_records_leaves_the_earlier_report_as_it_is(run_cli, tmp_path, name, reason):
+    out = tmp_path / "reports"
+    out.mkdir()
+    (out / "index.html").write_text("earlier")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged" / "records").mkdir(parents=True)
+    (tmp_path / "damaged" / "records" / "a-1.json").write_text("{")
+    done = run_cli("report", "--results", tmp_path / name, "--out", out)
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(rf"error: .*{name} {reason}.+\n", done.err)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("index.html", "earlier")]
+
+
+def test_a_damaged_record_is_named_on_the_terminal(run_cli, tmp_path):
+    a_store(tmp_path, [a_record(a_run("ce", 0, "resnet56", None), 0.7)])
+    (tmp_path / "records" / "broken-1.json").write_text('{"schema": 1')
+    done = run_cli("report", "--results", tmp_path, "--out", tmp_path / "reports", "--format", "md")
+    assert done.code == 0
+    assert "broken-1.json" in done.err

@@ -1,4 +1,4 @@
-"""All that is known of one run: every value and its origin, its record, what made it, its place in the tables."""
+"""The command `explain`: a run's values and their origins, its record, provenance and cells, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -21,126 +21,127 @@ from benchmark.store import Store
 
 METHODS = Path(__file__).parents[3] / "methods"
 UNKNOWN = "not recorded"
-MANY = 5  # ids that a message names
+MAX_IDS = 5  # ids that an error message lists
 
 Lines = list[tuple[str, ...]]
 
 
 def explain(run: str, results: Path) -> str:
-    """Everything about the run whose id begins so, as aligned text.  Raises BadInput if there is none, or several."""
+    """All about the run with an id or its beginning, as aligned text.  Raises BadInput unless exactly one matches."""
     store = Store(results)
     entries, complaints = load_entries(store)
-    entry = found(run, {entry.run.id: entry for entry in entries}, results, complaints)
-    places = cells(entry, protocols(entries))
+    entry = find_entry(run, {entry.run.id: entry for entry in entries}, results, complaints)
+    places = cells_of(entry, protocols(entries))
     parts: dict[str, Lines] = {
-        f"run {entry.run.id}: {entry.run.label}": values(entry),
-        "record": outcome(entry, store),
-        "made by": provenance_lines(entry),
+        f"run {entry.run.id}: {entry.run.label}": value_lines(entry),
+        "record": outcome_lines(entry, store),
+        "provenance": provenance_lines(entry),
         "cell": [cell_line(protocol, cell) for protocol, cell in places],
-        "do it again": [(command,) for command in commands(entry, [cell for _, cell in places], results)],
+        "repeat": [(command,) for command in repeat_commands(entry, [cell for _, cell in places], results)],
     }
     return "\n\n".join(f"{title}\n{aligned(lines)}" for title, lines in parts.items() if lines)
 
 
 def aligned(lines: Lines) -> str:
-    """Rows in columns, a little to the right."""
+    """The rows as aligned columns, indented."""
     table = tabulate(lines, tablefmt="plain", disable_numparse=True)
     return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
 
 
-def found(run: str, entries: dict[str, Entry], results: Path, complaints: list[str]) -> Entry:
-    """The one entry that is meant by an id, by its beginning, or by the name of a record.  Raises BadInput."""
+def find_entry(run: str, entries: dict[str, Entry], results: Path, complaints: list[str]) -> Entry:
+    """The entry with an id, its beginning, or a record's name.  Raises BadInput unless exactly one matches."""
     if not entries:
         raise BadInput(f"{results} holds no records of runs; name the folder of results with --results")
-    begin = run.strip().lower().partition("-")[0]
-    ids = [id for id in entries if begin and id.startswith(begin)]
+    prefix = run.strip().lower().partition("-")[0]
+    ids = [id for id in entries if prefix and id.startswith(prefix)]
     if len(ids) == 1:
         return entries[ids[0]]
     if ids:
         raise BadInput(
-            f"{len(ids)} runs in {results} begin with {begin!r}: {name_ids(ids, entries)}; write more of the id"
+            f"{len(ids)} runs in {results} begin with {prefix!r}: {name_ids(ids, entries)}; write more of the id"
         )
-    odd = next((complaint for complaint in complaints if begin and f"record {begin}" in complaint), "")
-    if odd:
-        raise BadInput(odd)
-    near = difflib.get_close_matches(begin, entries, MANY, 0.4) or sorted(entries)
-    raise BadInput(f"no run in {results} begins with {run!r}; there are {name_ids(near, entries)}")
+    complaint = next((complaint for complaint in complaints if prefix and f"record {prefix}" in complaint), "")
+    if complaint:
+        raise BadInput(complaint)
+    similar = difflib.get_close_matches(prefix, entries, MAX_IDS, 0.4) or sorted(entries)
+    raise BadInput(f"no run in {results} begins with {run!r}; there are {name_ids(similar, entries)}")
 
 
 def name_ids(ids: list[str], entries: dict[str, Entry]) -> str:
-    """Some ids with what they are."""
-    parts = [f"{id} ({entries[id].run.label})" for id in ids[:MANY]]
-    return ", ".join(parts) + f" and {len(ids) - MANY} more" * (len(ids) > MANY)
+    """The first ids with their runs' labels, for an error message."""
+    labels = [f"{id} ({entries[id].run.label})" for id in ids[:MAX_IDS]]
+    return ", ".join(labels) + f" and {len(ids) - MAX_IDS} more" * (len(ids) > MAX_IDS)
 
 
-# ---- what was to be done
-def values(entry: Entry) -> Lines:
-    """Every resolved value with its origin."""
-    origin = entry.provenance("origin")
-    known = origin if isinstance(origin, dict) else {}
-    return [(path, value, origin_of(path, known)) for path, value in resolved(entry).items()]
+# ---- values
+def value_lines(entry: Entry) -> Lines:
+    """(Path, value, origin) of every resolved value of the run."""
+    recorded = entry.provenance("origin")
+    origins = recorded if isinstance(recorded, dict) else {}
+    return [(path, value, origin_of(path, origins)) for path, value in resolved_values(entry).items()]
 
 
-def resolved(entry: Entry) -> dict[str, str]:
-    """path -> value in words, fields with their defaults too, which a record's text may leave out."""
-    run, recipe = entry.run, entry.run.recipe
+def resolved_values(entry: Entry) -> dict[str, str]:
+    """Path -> value as text, with the defaults that the record leaves out."""
+    run = entry.run
     teacher = f"{run.teacher.id} ({run.teacher.student})" if run.teacher else "none"
-    parts: Any = "found, not trained"
-    if recipe:
-        parts = dict(recipe) | {"schedule": recipe.schedule.model_dump(mode="json")}
-    own = {"dataset": run.dataset, "student": run.student, "method": run.method, "knobs": run.knobs}
-    return flatten(own | {"teacher": teacher, "recipe": parts, "seed": run.seed, "judge": run.judge})
+    recipe: Any = "found, not trained"
+    if run.recipe:
+        recipe = dict(run.recipe) | {"schedule": run.recipe.schedule.model_dump(mode="json")}
+    fields = {"dataset": run.dataset, "student": run.student, "method": run.method, "knobs": run.knobs}
+    return flatten(fields | {"teacher": teacher, "recipe": recipe, "seed": run.seed, "judge": run.judge})
 
 
-def origin_of(path: str, origin: dict[str, str]) -> str:
-    """The origin of a value, or of what it is a part of."""
-    while path and path not in origin:
+def origin_of(path: str, origins: dict[str, str]) -> str:
+    """The origin of a value, or of the closest enclosing one."""
+    while path and path not in origins:
         path = path.rpartition(".")[0]
-    return str(origin.get(path, UNKNOWN))
+    return str(origins.get(path, UNKNOWN))
 
 
-# ---- what came of it
-def outcome(entry: Entry, store: Store) -> Lines:
-    """Status, scores, attempts, and the files that stand beside the record."""
+# ---- record
+def outcome_lines(entry: Entry, store: Store) -> Lines:
+    """(Name, value) of status, scores, attempts and the run's other files."""
     id = entry.run.id
-    scores = [(word, shown_value(value)) for word, value in flatten(entry.record.score or {}).items()]
-    places = {"weights": store.weights(id), "teacher's record": store.root / "teachers" / f"{id}.json"}
-    places |= {word: store.root / word / f"{id}.npz" for word in ("predictions", "logits")}
-    files = [(word, str(path)) for word, path in places.items() if path and path.is_file()]
-    why = f": {entry.message}" if entry.state in FAILURES else ""
-    return [("status", entry.state + why), *scores, *attempts(entry, store), *files]
+    scores = [(name, display_value(value)) for name, value in flatten(entry.record.score or {}).items()]
+    paths = {"weights": store.weights(id), "teacher's record": store.root / "teachers" / f"{id}.json"}
+    paths |= {name: store.root / name / f"{id}.npz" for name in ("predictions", "logits")}
+    files = [(name, str(path)) for name, path in paths.items() if path and path.is_file()]
+    error = f": {entry.message}" if entry.state in FAILURES else ""
+    return [("status", entry.state + error), *scores, *attempt_lines(entry, store), *files]
 
 
-def attempts(entry: Entry, store: Store) -> Lines:
-    """Every record of the run, those of costs too."""
+def attempt_lines(entry: Entry, store: Store) -> Lines:
+    """(Name, path) of every record of the run, those of costs included."""
     lines: Lines = []
     for record in (record for record in store.records() if record.id == entry.run.id):
-        run = record.kind == "run"
-        path = store.root / "records" / (f"{record.name}.json" if run else f"{record.name}-{record.kind}.json")
+        is_run = record.kind == "run"
+        path = store.root / "records" / (f"{record.name}.json" if is_run else f"{record.name}-{record.kind}.json")
         if path.is_file():
-            counts = ", the one that counts" * (run and record.attempt == entry.record.attempt)
-            lines.append((f"{'attempt' if run else record.kind} {record.attempt}", f"{path} ({record.status}{counts})"))
+            mark = ", the one that counts" * (is_run and record.attempt == entry.record.attempt)
+            kind = "attempt" if is_run else record.kind
+            lines.append((f"{kind} {record.attempt}", f"{path} ({record.status}{mark})"))
     return lines
 
 
-def shown_value(value: str) -> str:
-    """A value in words; what is not there as in the tables."""
+def display_value(value: str) -> str:
+    """A value as text; MISSING for null, as in the tables."""
     return MISSING if value == "null" else value
 
 
 def provenance_lines(entry: Entry) -> Lines:
-    """Code, versions, device and data."""
-    facts = flatten({word: value for word, value in entry.record.provenance.items() if word != "origin"})
-    lines = {word: (word, shown_value(value)) for word, value in sorted(facts.items())}
-    now = current_source(entry.run.method)
-    if now and "source" in facts:
-        same = "as it is now" if now == facts["source"] else f"is {now} now"
-        lines["source"] = ("source", f"{facts['source']} (the method's code {same})")
+    """(Name, value) of the provenance: code, versions, device and data."""
+    facts = flatten({name: value for name, value in entry.record.provenance.items() if name != "origin"})
+    lines = {name: (name, display_value(value)) for name, value in sorted(facts.items())}
+    current = current_source(entry.run.method)
+    if current and "source" in facts:
+        comparison = "as it is now" if current == facts["source"] else f"is {current} now"
+        lines["source"] = ("source", f"{facts['source']} (the method's code {comparison})")
     return list(lines.values())
 
 
 def current_source(method: str) -> str:
-    """The hash of a method's code as it is now, as methods/registry.py takes it; "" for what lies elsewhere."""
+    """The hash of a method's current code, as methods/registry.py computes it; "" for a method outside methods/."""
     texts = []
     for part in method.split("+"):
         path = METHODS / f"{part}.py"
@@ -148,39 +149,35 @@ def current_source(method: str) -> str:
         if f'@register("{part}")'.encode() not in text:
             return ""
         texts.append(text)
-    # Run from its file: importing the package `methods` would load torch.
+    # Loaded by path: importing the package `methods` would import torch.
     return runpy.run_path(str(METHODS / "source_hash.py"))["source_hash"](*texts)
 
 
-# ---- where it stands
-def cells(entry: Entry, protocols: list[Protocol]) -> list[tuple[Protocol, Cell]]:
-    """Every cell that the run belongs to."""
-    known = [(protocol, cell) for protocol in protocols for cell in protocol.cells.values()]
-    return [(protocol, cell) for protocol, cell in known if any(own.run.id == entry.run.id for own in cell.entries)]
+# ---- cells
+def cells_of(entry: Entry, protocols: list[Protocol]) -> list[tuple[Protocol, Cell]]:
+    """The cells that the run belongs to, with their protocols."""
+    all_cells = [(protocol, cell) for protocol in protocols for cell in protocol.cells.values()]
+    return [(protocol, cell) for protocol, cell in all_cells if entry.run.id in {own.run.id for own in cell.entries}]
 
 
 def cell_line(protocol: Protocol, cell: Cell) -> tuple[str, ...]:
-    """Table, pair and method, and why its score is not in there."""
-    return protocol.label, cell.pair.label, cell.row.label, *([f"left out: {cell.refusal}"] if cell.refusal else [])
+    """Labels of protocol, pair and row, and the reason if its score is left out."""
+    left_out = [f"left out: {cell.exclusion_reason}"] if cell.exclusion_reason else []
+    return protocol.label, cell.pair.label, cell.row.label, *left_out
 
 
-def commands(entry: Entry, cells: Iterable[Cell], results: Path) -> list[str]:
-    """What to type to do it again."""
+def repeat_commands(entry: Entry, cells: Iterable[Cell], results: Path) -> list[str]:
+    """The commands that repeat the run."""
     if entry.run.recipe is None:
-        arguments = [
-            str(entry.provenance("file") or "FILE"),
-            "--model",
-            entry.run.student,
-            "--dataset",
-            entry.run.dataset,
-        ]
+        file = str(entry.provenance("file") or "FILE")
+        arguments = [file, "--model", entry.run.student, "--dataset", entry.run.dataset]
         return [shlex.join(["python", "-m", "benchmark", "import-weights", *arguments])]
-    plugins = [word for plugin in entry.provenance("plugins") or () for word in ("--plugin", plugin)]
+    plugins = [argument for plugin in entry.provenance("plugins") or () for argument in ("--plugin", plugin)]
     elsewhere = [] if results == Path("results") else ["--results", str(results)]
-    found = []
+    commands = []
     for cell in cells:
         arguments = [*elsewhere, *["--again"] * (entry.state != "failed")]
         if cell.row.kind == "teacher" and entry.state == "done":
-            arguments = ["--results", "ELSEWHERE"]  # where it is, it is kept
-        found.append(" ".join(filter(None, [repeat_command(cell, [entry]), shlex.join([*plugins, *arguments])])))
-    return list(dict.fromkeys(found))
+            arguments = ["--results", "ELSEWHERE"]  # a teacher that is done is not trained again in its own results
+        commands.append(" ".join(filter(None, [repeat_command(cell, [entry]), shlex.join([*plugins, *arguments])])))
+    return list(dict.fromkeys(commands))

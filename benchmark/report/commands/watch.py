@@ -1,4 +1,4 @@
-"""The report kept up to date while a sweep runs: rebuilt whenever what it rests on has changed."""
+"""The command `report --watch`: rebuild the report whenever one of its input files changes."""
 
 from __future__ import annotations
 
@@ -11,56 +11,55 @@ from benchmark.report.build import build
 from benchmark.report.formatting import count_of
 from benchmark.store import Store
 
-FOLDERS = ("records", "teachers", "predictions", "features")  # what a report reads
-SECONDS = 5.0  # between two looks
+FOLDERS = ("records", "teachers", "predictions", "features")  # of the results: the folders that a report reads
+INTERVAL = 5.0  # seconds between two checks
 
-State = dict[str, tuple[int, int]]  # file -> when it was written (ns), bytes
+State = dict[str, tuple[int, int]]  # file -> (modification time in ns, size in bytes)
 
 
-def watch(results: Path, out: Path, every: float = SECONDS, **wishes: Any) -> None:
-    """Rebuild the report now and after every change, a line for each, until Ctrl-C.  wishes: for `report.build`."""
-    store, seen = Store(results), {}
-    changed_files(store, seen)
-    news = "first"
-    print(f"watching {results}; Ctrl-C ends it", flush=True)
+def watch(results: Path, out: Path, seconds: float = INTERVAL, **options: Any) -> None:
+    """Build the report now and after every change, until Ctrl-C; print a line for each build.
+
+    seconds: between two checks; options: further arguments of `build`.
+    """
+    store, known = Store(results), {}
+    changed_files(store, known)
+    changes = "first"
+    print(f"watching {results}; stop with Ctrl-C", flush=True)
     try:
         while True:
-            if news:
-                print(f"{datetime.now():%H:%M:%S} report: {build(store, out, **wishes)} ({news})", flush=True)
-            time.sleep(every)
-            news = describe_changes(changed_files(store, seen))
+            if changes:
+                print(f"{datetime.now():%H:%M:%S} report: {build(store, out, **options)} ({changes})", flush=True)
+            time.sleep(seconds)
+            changes = describe_changes(changed_files(store, known))
     except KeyboardInterrupt:
-        print(f"stopped; the report in {out} stands", flush=True)
+        print(f"stopped; the report is in {out}", flush=True)
 
 
-def changed_files(store: Store, seen: State) -> list[str]:
-    """The files that are new, other or gone since `seen`, which is brought up to date."""
+def changed_files(store: Store, known: State) -> list[str]:
+    """The files that were added, changed or removed compared with `known`, which is updated."""
     now = file_state(store)
-    found = sorted(name for name in now.keys() | seen.keys() if now.get(name) != seen.get(name))
-    seen.clear()
-    seen.update(now)
-    return found
+    changed = sorted(name for name in now.keys() | known.keys() if now.get(name) != known.get(name))
+    known.clear()
+    known.update(now)
+    return changed
 
 
 def file_state(store: Store) -> State:
-    """The files that a report reads, without those still being written: their names begin with a dot."""
-    found = {}
+    """The state of the files that a report reads; names that begin with a dot are files still being written."""
+    state = {}
     for path in (path for folder in FOLDERS for path in (store.root / folder).glob("[!.]*")):
         try:
             facts = path.stat()
-        except FileNotFoundError:  # moved while we looked
+        except FileNotFoundError:  # removed in the meantime
             continue
-        found[path.relative_to(store.root).as_posix()] = (facts.st_mtime_ns, facts.st_size)
-    return found
+        state[path.relative_to(store.root).as_posix()] = (facts.st_mtime_ns, facts.st_size)
+    return state
 
 
 def describe_changes(names: list[str]) -> str:
-    """What changed, in words; "" for nothing."""
+    """The number of changed files in words; "" for none."""
     records = sum(name.endswith(".json") for name in names)
-    return (
-        f"{count_of(records, 'record')} changed"
-        if records
-        else f"{count_of(len(names), 'file')} changed"
-        if names
-        else ""
-    )
+    if records:
+        return f"{count_of(records, 'record')} changed"
+    return f"{count_of(len(names), 'file')} changed" if names else ""

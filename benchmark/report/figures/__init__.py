@@ -1,21 +1,28 @@
-"""The pictures of a protocol.
+"""The figures of a protocol.
 
-drawings(protocol, styles)     those for which there are numbers
+protocol_figures(protocol, styles)     the rendered figures, without those that have no data
 """
 
 from __future__ import annotations
 
 from benchmark.report.figures.curves import CURVES
-from benchmark.report.figures.forest import BASELINE, forest
-from benchmark.report.figures.gap import gap
-from benchmark.report.figures.losses import losses
+from benchmark.report.figures.forest import BASELINE, forest_figures
+from benchmark.report.figures.gap import gap_figures
+from benchmark.report.figures.losses import loss_figures
 from benchmark.report.figures.panels import RenderedFigure, Style, draw_figure
-from benchmark.report.figures.step_time import SPLIT
-from benchmark.report.figures.tradeoff import tradeoffs
+from benchmark.report.figures.step_time import STEP_TIME
+from benchmark.report.figures.tradeoff import tradeoff_figures
 from benchmark.report.records.cells import Protocol, Row
 
 
-def drawings(protocol: Protocol, styles: dict[Row, Style], baseline: str = BASELINE) -> list[RenderedFigure]:
-    """The pictures for which there are numbers; `baseline`: the method that others are compared with."""
-    pictures = (*gap(protocol), *forest(protocol, baseline), *tradeoffs(protocol), SPLIT, CURVES, *losses(protocol))
-    return [drawing for picture in pictures if (drawing := draw_figure(picture, protocol, styles))]
+def protocol_figures(protocol: Protocol, styles: dict[Row, Style], baseline: str = BASELINE) -> list[RenderedFigure]:
+    """The figures of a protocol that have data; baseline: the method that the others are compared with."""
+    specs = [
+        *gap_figures(protocol),
+        *forest_figures(protocol, baseline),
+        *tradeoff_figures(protocol),
+        STEP_TIME,
+        CURVES,
+        *loss_figures(protocol),
+    ]
+    return [figure for spec in specs if (figure := draw_figure(spec, protocol, styles))]

@@ -1,4 +1,4 @@
-"""Accuracy over the epochs: a line per method, a band over its seeds."""
+"""The figure of accuracy over the epochs: a line per method with a band over its seeds."""
 
 from __future__ import annotations
 
@@ -11,61 +11,64 @@ from benchmark.report.figures.panels import FigureSpec, Style, marker_style
 from benchmark.report.figures.teacher import draw_teacher
 from benchmark.report.records.cells import Pair, Protocol, Row
 
-POINTS = 80  # of a line at most: more cannot be seen in a panel
-BANDS = (
+MAX_POINTS = 80  # of a line; more would not be visible in a panel
+BANDS_SENTENCE = (
     "Mean over seeds, band from the lowest to the highest seed. Of long trainings every second, third or later epoch "
-    f"is drawn, so that a line has {POINTS} points at most, and the last. Runs that did not finish are left out."
+    f"is drawn, so that a line has {MAX_POINTS} points at most, and the last. Runs that did not finish are left out."
 )
 
 
 def draw_curves(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style]) -> list[Row]:
-    """Accuracy over epochs; the rows that were drawn."""
-    cells = [(cell, per_epoch(entry.accuracies() for entry in cell.scored)) for cell in protocol.students(pair)]
+    """Draw the accuracy of each row over the epochs; return the drawn rows."""
+    cells = [(cell, per_epoch(entry.accuracies() for entry in cell.scored)) for cell in protocol.student_cells(pair)]
     cells = [(cell, 100 * values) for cell, values in cells if np.isfinite(values).any()]
     axes.set_xlabel("epoch")
     if not cells:
         return []
-    floors = []
+    minima = []
     for index, (cell, values) in enumerate(cells):
-        means = draw_band(axes, values, line_look(cell.row, styles[cell.row]), index / len(cells))
-        floors.append(means[len(means) * 2 // 3 :].min())
+        means = draw_band(axes, values, line_options(cell.row, styles[cell.row]), index / len(cells))
+        minima.append(means[len(means) * 2 // 3 :].min())
     rows = [cell.row for cell, _ in cells] + draw_teacher(axes, protocol, pair)
-    room = 0.08 * max(axes.dataLim.y1 - min(floors), 1.0)
-    axes.set_ylim(min(floors) - room, axes.dataLim.y1 + room)
+    padding = 0.08 * max(axes.dataLim.y1 - min(minima), 1.0)
+    axes.set_ylim(min(minima) - padding, axes.dataLim.y1 + padding)
     return rows
 
 
 def per_epoch(curves: Iterable[Sequence[float | None]]) -> np.ndarray:
-    """(seeds, epochs); nan where there is no number."""
+    """Curves as an array (seeds, epochs), nan where a number is missing."""
     curves = list(curves)
-    found = np.full((len(curves), max(map(len, curves), default=0)), np.nan)
-    for line, curve in zip(found, curves, strict=True):
+    array = np.full((len(curves), max(map(len, curves), default=0)), np.nan)
+    for line, curve in zip(array, curves, strict=True):
         line[: len(curve)] = [np.nan if value is None else value for value in curve]
-    return found
+    return array
 
 
-def draw_band(axes: Axes, values: np.ndarray, look: dict[str, object], shift: float) -> np.ndarray:
-    """Mean and band of (seeds, epochs); markers `shift` of their distance late.  Returns all means that there are."""
-    known = np.isfinite(values).any(0)
-    epochs, values = np.flatnonzero(known) + 1, values[:, known]
-    drawn = np.unique([*range(0, len(epochs), -(-len(epochs) // POINTS)), len(epochs) - 1])
-    every, means = max(1, len(drawn) // 6), np.nanmean(values, 0)
-    axes.plot(epochs[drawn], means[drawn], linewidth=1.1, markevery=(int(shift * every), every), **look)
+def draw_band(axes: Axes, values: np.ndarray, options: dict[str, object], shift: float) -> np.ndarray:
+    """Draw mean and range over seeds; return the means of all epochs with a number.
+
+    values: (seeds, epochs); shift: offset of the markers, as a fraction of their distance.
+    """
+    finite = np.isfinite(values).any(0)
+    epochs, values = np.flatnonzero(finite) + 1, values[:, finite]
+    shown = np.unique([*range(0, len(epochs), -(-len(epochs) // MAX_POINTS)), len(epochs) - 1])
+    marker_step, means = max(1, len(shown) // 6), np.nanmean(values, 0)
+    axes.plot(epochs[shown], means[shown], linewidth=1.1, markevery=(int(shift * marker_step), marker_step), **options)
     if len(values) > 1:
-        low, high = np.nanmin(values[:, drawn], 0), np.nanmax(values[:, drawn], 0)
-        axes.fill_between(epochs[drawn], low, high, color=look["color"], alpha=0.18, linewidth=0)
+        low, high = np.nanmin(values[:, shown], 0), np.nanmax(values[:, shown], 0)
+        axes.fill_between(epochs[shown], low, high, color=options["color"], alpha=0.18, linewidth=0)
     return means
 
 
-def line_look(row: Row, style: Style) -> dict[str, object]:
-    """A line in the row's colour with its marker."""
+def line_options(row: Row, style: Style) -> dict[str, object]:
+    """Keyword arguments of `Axes.plot` for a row: colour and marker."""
     return {"color": style[0], "marker": style[1], **marker_style(row)}
 
 
 CURVES = FigureSpec(
     "curves",
     "Accuracy over the epochs",
-    f"Top-1 accuracy after each epoch, those of earlier stages included. {BANDS} Dashed line: the teacher after its "
-    "last epoch. The scale is made for the last third of the training, what lies below is cut off.",
+    f"Top-1 accuracy after each epoch, those of earlier stages included. {BANDS_SENTENCE} Dashed line: the teacher "
+    "after its last epoch. The scale is made for the last third of the training, what lies below is cut off.",
     draw_curves,
 )

@@ -1,4 +1,4 @@
-"""Panels that have the methods upwards by name: what their axes share."""
+"""Axes of panels that list the methods along the y axis."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.records.cells import Row
 
 
-def name_rows(axes: Axes, rows: Sequence[Row], frame: tuple[float, float], *marks: float) -> None:
-    """The rows from top to bottom, a line at each of the marks, and nothing beyond the frame."""
+def label_rows(axes: Axes, rows: Sequence[Row], limits: tuple[float, float], *reference_lines: float) -> None:
+    """Label the y axis with the rows from top to bottom, set the x limits and draw vertical reference lines."""
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(*frame)
+    axes.set_xlim(*limits)
     axes.grid(False)
     axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0)
-    for mark in marks:
-        axes.axvline(mark, color=FOREGROUND, linewidth=0.8, zorder=1)
+    for position in reference_lines:
+        axes.axvline(position, color=FOREGROUND, linewidth=0.8, zorder=1)
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """A little room on both sides."""
-    room = 0.04 * (high - low)
-    return low - room, high + room
+    """The limits widened by 4 % of their span on both sides."""
+    padding = 0.04 * (high - low)
+    return low - padding, high + padding

@@ -1,6 +1,6 @@
-"""How a picture of a protocol is drawn: one panel per pair, places reckoned in inches, a legend below.
+"""Lay out the figures of a protocol: one panel per pair, positions computed in inches, a legend below.
 
-Matplotlib's own layouts measure every text several times; with 13 pairs that takes longer than the drawing.
+Matplotlib's own layout engines measure every text several times; with 13 pairs that takes longer than the drawing.
 """
 
 from __future__ import annotations
@@ -23,148 +23,149 @@ from benchmark.report.figures.style import (
     TITLE,
     RenderedFigure,
     render_figure,
-    width,
+    text_width,
 )
 from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.tables.table import scoring_sentence
 
 Style = tuple[str, str]  # colour, marker
-ACROSS, WIDE, HIGH = 3, 2.55, 1.95  # panels abreast; a panel in inches, without what stands around it
-LINE, GAP, PAD = 0.17, 0.2, 0.08  # a line of text; right of each panel; at the edges
+MAX_COLUMNS = 3  # panels side by side
+PANEL_WIDTH, PANEL_HEIGHT = 2.55, 1.95  # of a panel's axes, in inches
+LINE_HEIGHT, PANEL_GAP, MARGIN = 0.17, 0.2, 0.08  # inches: a line of text; right of each panel; at the edges
 
 
 def styles_of(protocols: Sequence[Protocol]) -> dict[Row, Style]:
-    """A colour and a marker for every row, the same in all pictures of a report."""
+    """A colour and a marker for every row, the same in all figures of a report."""
     rows = dict.fromkeys(row for protocol in protocols for row in protocol.rows)
-    found: dict[Row, Style] = {}
+    styles: dict[Row, Style] = {}
     for index, row in enumerate(row for row in rows if row.kind == "method"):
-        found[row] = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        styles[row] = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     for index, row in enumerate(row for row in rows if row.kind == "student"):
-        found[row] = FOREGROUND, MARKERS[index % len(MARKERS)]
-    return found | {row: (FOREGROUND, "*") for row in rows if row.kind == "teacher"}
+        styles[row] = FOREGROUND, MARKERS[index % len(MARKERS)]
+    return styles | {row: (FOREGROUND, "*") for row in rows if row.kind == "teacher"}
 
 
 def add_legend(figure: Figure, rows: Sequence[Row], styles: dict[Row, Style]) -> None:
-    """Names below the panels."""
-    looks = [
-        {"color": styles[row][0], "marker": styles[row][1], "linestyle": line_style(row), **marker_style(row)}
+    """Add a legend of rows below the panels."""
+    line_options = [
+        {"color": styles[row][0], "marker": styles[row][1], "linestyle": legend_line_style(row), **marker_style(row)}
         for row in rows
     ]
-    name_lines(figure, looks, [row.label for row in rows])
+    add_line_legend(figure, line_options, [row.label for row in rows])
 
 
-def name_lines(figure: Figure, looks: Sequence[dict[str, object]], names: Sequence[str]) -> None:
-    """A legend of lines, in as many columns as there is room for."""
-    columns = max(1, int((figure.get_figwidth() - PAD) / (max(map(width, names)) + 0.65)))
-    handles = [Line2D([], [], **look) for look in looks]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)), handlelength=2.6)
+def add_line_legend(figure: Figure, line_options: Sequence[dict[str, object]], labels: Sequence[str]) -> None:
+    """Add a legend of lines below the panels, in as many columns as fit."""
+    columns = max(1, int((figure.get_figwidth() - MARGIN) / (max(map(text_width, labels)) + 0.65)))
+    handles = [Line2D([], [], **options) for options in line_options]
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), handlelength=2.6)
 
 
 def marker_style(row: Row) -> dict[str, object]:
-    """Students without a teacher have hollow markers."""
+    """Marker size and fill of a row: hollow for students without a teacher, larger for teachers."""
     return {
         "markersize": 8 if row.kind == "teacher" else 5,
         "markerfacecolor": BACKGROUND if row.kind == "student" else None,
     }
 
 
-def line_style(row: Row) -> str:
-    """Dashed for a teacher, solid for who learns from one."""
+def legend_line_style(row: Row) -> str:
+    """The line style of a row in the legend: dashed for a teacher, solid for students."""
     return "--" if row.kind == "teacher" else "-"
 
 
 @dataclass(frozen=True, slots=True)
 class FigureSpec:
-    """What to draw into each panel; `panel` returns the rows that it has drawn."""
+    """The description of a figure: its texts and the function that draws a panel and returns the rows it drew."""
 
-    word: str  # in the names of its files
+    name: str  # last part of its files' names
     title: str
     caption: str
     panel: Callable[[Axes, Protocol, Pair, dict[Row, Style]], Sequence[Row]]
-    axis: str = "top-1 accuracy (%)"  # what runs upwards
+    axis: str = "top-1 accuracy (%)"  # label of the y axis
     legend: Callable[[Figure, Sequence[Row], dict[Row, Style]], None] | None = add_legend
-    shared: bool = False  # all panels have the same words upwards, which the first of a line shows
+    shared_labels: bool = False  # all panels have the same y tick labels, shown in the first column only
 
 
-def draw_figure(picture: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> RenderedFigure | None:
-    """The picture of a protocol; None if no panel has anything to show."""
-    name, title = f"{protocol.slug}-{picture.word}", f"{picture.title} · {protocol.label}"
-    caption = f"{scoring_sentence(protocol)} {picture.caption}"
-    return render_figure(name, title, caption, lambda: compose(picture, protocol, styles))
+def draw_figure(spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> RenderedFigure | None:
+    """Render the figure of a protocol; None if no panel has data."""
+    name, title = f"{protocol.slug}-{spec.name}", f"{spec.title} · {protocol.label}"
+    caption = f"{scoring_sentence(protocol)} {spec.caption}"
+    return render_figure(name, title, caption, lambda: compose(spec, protocol, styles))
 
 
-def compose(picture: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:
-    """A panel for each pair that has something to show, and the legend."""
-    figure, seen, panels = Figure(), set(), []
-    for pair in (pair for pair in protocol.pairs if protocol.students(pair)):
+def compose(spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:
+    """Draw a panel for each pair with data, and the legend; None if there is no panel."""
+    figure, drawn_rows, panels = Figure(), set(), []
+    for pair in (pair for pair in protocol.pairs if protocol.student_cells(pair)):
         axes = figure.add_axes((0, 0, 1, 1), label=str(len(panels)))
         axes.locator_params(nbins=4)
-        rows = picture.panel(axes, protocol, pair, styles)
+        rows = spec.panel(axes, protocol, pair, styles)
         if rows:
-            letters = int(len(pair.label) * WIDE / width(pair.label, TITLE))
-            axes.set_title(textwrap.fill(pair.label, max(letters, 12)), loc="left", y=1, fontsize=TITLE)
+            characters = int(len(pair.label) * PANEL_WIDTH / text_width(pair.label, TITLE))
+            axes.set_title(textwrap.fill(pair.label, max(characters, 12)), loc="left", y=1, fontsize=TITLE)
             panels.append(axes)
-            seen.update(rows)
+            drawn_rows.update(rows)
         else:
             axes.remove()
     if not panels:
         return None
-    across = 2 if len(panels) in (2, 4) else min(ACROSS, len(panels))
-    grid = [panels[start : start + across] for start in range(0, len(panels), across)]
-    lefts = margins(picture, grid)
-    wide = WIDE + 1.3 * (across == 1)
-    figure.set_figwidth(sum(lefts) + across * (wide + GAP) + PAD)
-    if picture.legend:
-        picture.legend(figure, [row for row in protocol.rows if row in seen], styles)
-    arrange(picture, figure, grid, lefts, wide)
+    columns = 2 if len(panels) in (2, 4) else min(MAX_COLUMNS, len(panels))
+    grid = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    margins = left_margins(spec, grid)
+    panel_width = PANEL_WIDTH + 1.3 * (columns == 1)
+    figure.set_figwidth(sum(margins) + columns * (panel_width + PANEL_GAP) + MARGIN)
+    if spec.legend:
+        spec.legend(figure, [row for row in protocol.rows if row in drawn_rows], styles)
+    place_panels(spec, figure, grid, margins, panel_width)
     return figure
 
 
-def margins(picture: FigureSpec, grid: Sequence[Sequence[Axes]]) -> list[float]:
-    """Inches that the words left of each column of panels take."""
-    lefts = [0.0] * len(grid[0])
-    for place, axes in [(place, axes) for line in grid for place, axes in enumerate(line)]:
-        if place and picture.shared:
+def left_margins(spec: FigureSpec, grid: Sequence[Sequence[Axes]]) -> list[float]:
+    """The width in inches of the labels left of each column of panels; sets or hides the labels too."""
+    margins = [0.0] * len(grid[0])
+    for column, axes in [(column, axes) for row in grid for column, axes in enumerate(row)]:
+        if column and spec.shared_labels:
             axes.tick_params(labelleft=False)
-            lefts[place] = GAP
+            margins[column] = PANEL_GAP
         else:
             labels = axes.yaxis.get_major_formatter().format_ticks(axes.get_yticks())
-            lefts[place] = max(lefts[place], max(map(width, labels), default=0) + 0.1)
-    for line in grid:
-        line[0].set_ylabel(picture.axis)
-    return [left + (LINE + 0.05) * (place == 0 and picture.axis != "") for place, left in enumerate(lefts)]
+            margins[column] = max(margins[column], max(map(text_width, labels), default=0) + 0.1)
+    for row in grid:
+        row[0].set_ylabel(spec.axis)
+    return [left + (LINE_HEIGHT + 0.05) * (column == 0 and spec.axis != "") for column, left in enumerate(margins)]
 
 
-def arrange(
-    picture: FigureSpec, figure: Figure, grid: Sequence[Sequence[Axes]], lefts: Sequence[float], wide: float
+def place_panels(
+    spec: FigureSpec, figure: Figure, grid: Sequence[Sequence[Axes]], margins: Sequence[float], panel_width: float
 ) -> None:
-    """Put every panel in its place, from the legend upwards; only the lowest of a column says what runs rightwards."""
-    lines = max(len(axes.get_yticks()) for line in grid for axes in line)
-    high = max(HIGH * (not picture.shared), 0.25 + (LINE + 0.03) * lines)
-    places, level, below = [], PAD + sum(map(height, figure.legends)), 0
-    for line in reversed(grid):
-        named = [axes for axes in line[below:] if axes.get_xlabel()]
-        level += LINE + 0.1 + (LINE if named else 0)
-        for place, axes in enumerate(line):
-            left = PAD + sum(lefts[: place + 1]) + place * (wide + GAP)
-            places.append((axes, left, level))
-            axes.set_xlabel(axes.get_xlabel() if place >= below else "")
-            axes.xaxis.set_label_coords(0.5, -(LINE + 0.08) / high)
-            axes.yaxis.set_label_coords(-(lefts[0] - LINE) / wide, 0.5)
-        titles = max(axes.get_title(loc="left").count("\n") + 1 for axes in line)
-        level, below = level + high + titles * LINE + 0.12, len(line)
-    figure.set_figheight(level + PAD)
-    for axes, left, bottom in places:
+    """Set the position of every panel, from the legend upwards; only the lowest panel of a column keeps its x label."""
+    label_count = max(len(axes.get_yticks()) for row in grid for axes in row)
+    panel_height = max(PANEL_HEIGHT * (not spec.shared_labels), 0.25 + (LINE_HEIGHT + 0.03) * label_count)
+    positions, bottom, columns_below = [], MARGIN + sum(map(legend_height, figure.legends)), 0
+    for row in reversed(grid):
+        labelled = [axes for axes in row[columns_below:] if axes.get_xlabel()]
+        bottom += LINE_HEIGHT + 0.1 + (LINE_HEIGHT if labelled else 0)
+        for column, axes in enumerate(row):
+            left = MARGIN + sum(margins[: column + 1]) + column * (panel_width + PANEL_GAP)
+            positions.append((axes, left, bottom))
+            axes.set_xlabel(axes.get_xlabel() if column >= columns_below else "")
+            axes.xaxis.set_label_coords(0.5, -(LINE_HEIGHT + 0.08) / panel_height)
+            axes.yaxis.set_label_coords(-(margins[0] - LINE_HEIGHT) / panel_width, 0.5)
+        titles = max(axes.get_title(loc="left").count("\n") + 1 for axes in row)
+        bottom, columns_below = bottom + panel_height + titles * LINE_HEIGHT + 0.12, len(row)
+    figure.set_figheight(bottom + MARGIN)
+    for axes, left, bottom in positions:
         axes.set_position(
             (
                 left / figure.get_figwidth(),
                 bottom / figure.get_figheight(),
-                wide / figure.get_figwidth(),
-                high / figure.get_figheight(),
+                panel_width / figure.get_figwidth(),
+                panel_height / figure.get_figheight(),
             )
         )
 
 
-def height(legend: Legend) -> float:
-    """In inches."""
+def legend_height(legend: Legend) -> float:
+    """The height of a legend in inches."""
     return legend.get_window_extent(FigureCanvasAgg(legend.figure).get_renderer()).height / legend.figure.dpi

@@ -1,6 +1,6 @@
-"""How pictures look, and how they are written: SVG, PDF, and SVG for the page; equal pictures, equal bytes.
+"""The style of figures, and their rendering as SVG and PDF; equal figures give equal bytes.
 
-Colours of Okabe & Ito and a marker each, so that they survive colour blindness and a grey printer.
+Lines differ in colour (palette of Okabe & Ito) and in marker, to be legible with colour blindness and in greyscale.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
-FOREGROUND, BACKGROUND = "#1a1b1e", "#fffffe"  # become the page's own colours where the picture stands in the page
+FOREGROUND, BACKGROUND = "#1a1b1e", "#fffffe"  # replaced by the page's own colours in the inline SVG
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-TEXT, TITLE = 8.5, 9.5  # points
+TEXT, TITLE = 8.5, 9.5  # font sizes in points
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": TEXT,
@@ -47,16 +47,16 @@ STYLE = {
 
 @dataclass(frozen=True, slots=True)
 class RenderedFigure:
-    """A finished picture."""
+    """A figure rendered as SVG and PDF."""
 
-    name: str  # of its files
+    name: str  # of its files, without suffix
     title: str
     caption: str
     svg: str
     pdf: bytes
 
     def inline(self) -> str:
-        """The SVG for the page: its ids its own, its ink the page's."""
+        """The SVG for embedding in the page: ids prefixed with the name, colours taken from the page."""
         body = self.svg[self.svg.index("<svg") :]
         body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
         width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', body).groups()
@@ -67,8 +67,8 @@ class RenderedFigure:
 
 
 def render_figure(name: str, title: str, caption: str, compose: Callable[[], Figure | None]) -> RenderedFigure | None:
-    """The figure that `compose` makes, as SVG and PDF; None if it makes none."""
-    with matplotlib.rc_context(), warnings.catch_warnings(), without_collector():
+    """Render the figure that `compose` returns; None if it returns None."""
+    with matplotlib.rc_context(), warnings.catch_warnings(), garbage_collection_disabled():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
@@ -77,14 +77,14 @@ def render_figure(name: str, title: str, caption: str, compose: Callable[[], Fig
             return None
         svg, pdf = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # it has done its work
+        figure.set_layout_engine("none")  # the layout is computed: keep it for the PDF
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return RenderedFigure(name, title, caption, shortened(svg.getvalue().decode()), pdf.getvalue())
+    return RenderedFigure(name, title, caption, round_coordinates(svg.getvalue().decode()), pdf.getvalue())
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """A figure is a hundred thousand small objects: to look through them for garbage takes a fifth of its time."""
+def garbage_collection_disabled() -> Iterator[None]:
+    """Disable garbage collection: scanning the 100,000 small objects of a figure would take a fifth of its time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -94,12 +94,12 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def shortened(svg: str) -> str:
-    """The same picture with places to a hundredth of a point."""
-    return re.sub(r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+def round_coordinates(svg: str) -> str:
+    """The SVG with path data and positions truncated to hundredths of a point."""
+    return re.sub(r' (?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
 
 
 @cache
-def width(text: str, size: float = TEXT) -> float:
-    """Of a text as drawn, in inches."""
+def text_width(text: str, size: float = TEXT) -> float:
+    """The width of a text as drawn at a font size in points; in inches."""
     return max((TextPath((0, 0), line, size).get_extents().width for line in text.split("\n") if line), default=0) / 72

@@ -1,4 +1,4 @@
-"""The teacher of a panel: its accuracy as a line across, and a star where its cost is on the axis."""
+"""Draw a pair's teacher into a panel, and read its accuracy and sizes."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from benchmark.report.records.cells import Pair, Protocol, Row
 
 
 def draw_teacher(axes: Axes, protocol: Protocol, pair: Pair, cost: float | None = None) -> list[Row]:
-    """The teacher's accuracy across the panel, and a star at its cost."""
-    mark = teacher_score(protocol, pair)
-    if mark is None:
+    """Draw the teacher's accuracy as a line across the panel and, with a cost, a star; return the drawn rows."""
+    percent = teacher_score(protocol, pair)
+    if percent is None:
         return []
-    axes.axhline(mark, color=FOREGROUND, linewidth=0.8, linestyle="--")
+    axes.axhline(percent, color=FOREGROUND, linewidth=0.8, linestyle="--")
     if cost:
-        axes.plot([cost], [mark], color=FOREGROUND, marker="*", markersize=9)
+        axes.plot([cost], [percent], color=FOREGROUND, marker="*", markersize=9)
     return [Row("teacher")]
 
 
 def teacher_score(protocol: Protocol, pair: Pair) -> float | None:
-    """In percent."""
+    """The teacher's top-1 in percent, from its record or its students' records; None if it is in neither."""
     cell = protocol.cells.get((Row("teacher"), pair))
     summary = cell and cell.summary()
     value = summary.mean if summary else cell and cell.reported_top1
     return None if value is None else 100 * value
 
 
-def teacher_size(protocol: Protocol, pair: Pair, word: str, student_word: str) -> float | None:
-    """A count of the teacher's own record, or of its students', where it has another name."""
-    own = protocol.cells.get((Row("teacher"), pair))
-    summary = own and own.summary(lambda entry: entry.size(word))
-    said = [entry.size(student_word) for cell in protocol.students(pair) for entry in cell.scored]
-    return summary.mean if summary else next((size for size in said if size), None)
+def teacher_size(protocol: Protocol, pair: Pair, name: str, name_in_students: str) -> float | None:
+    """A size of the teacher, from its record or, under another name, from its students'; None if it is in neither."""
+    cell = protocol.cells.get((Row("teacher"), pair))
+    summary = cell and cell.summary(lambda entry: entry.size(name))
+    sizes = [entry.size(name_in_students) for cell in protocol.student_cells(pair) for entry in cell.scored]
+    return summary.mean if summary else next((size for size in sizes if size), None)

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: parameters, multiply-accumulates, the time of a step, the hours of a training."""
+"""The figures of accuracy against cost: parameters, multiply-accumulates, time of a step, hours of training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import Entry
 from benchmark.report.tables.table import percent_level
 
-APART = {"log": 0.045, "linear": 0.03}  # of the axis: distance of marks that would hide each other
-SHARED = (
+MIN_DISTANCE = {"log": 0.045, "linear": 0.03}  # scale -> smallest distance between marks, as a fraction of the axis
+SHARED_CAPTION = (
     f"Bars: {percent_level()} t interval of the mean, where n > 1. Dotted: the Pareto frontier, through the means that "
     "none of the same or a lower cost exceeds. Marks that would hide each other stand side by side. "
     "Each panel has its own scale."
@@ -29,40 +29,40 @@ SHARED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What runs rightwards."""
+class CostAxis:
+    """The x axis: label, scale, and how to read the cost."""
 
-    axis: str
-    scale: str  # log: a count, that the teacher has too; linear: a time
+    label: str
+    scale: str  # "log" for counts, "linear" for times
     read: Callable[[Entry], float | None]
-    sizes: tuple[str, str] | None = None  # the teacher's count in its own record, and in those of its students
+    sizes: tuple[str, str] | None = None  # name of the teacher's count in its own record, and in its students'
 
 
-def tradeoffs(protocol: Protocol) -> list[FigureSpec]:
-    """A picture for each cost."""
-    found = [
-        picture("parameters", "Accuracy against parameters", PARAMETERS, Cost(
+def tradeoff_figures(protocol: Protocol) -> list[FigureSpec]:
+    """A figure for each cost that is known."""
+    specs = [
+        tradeoff_figure("parameters", "Accuracy against parameters", PARAMETERS, CostAxis(
             "parameters", "log", lambda entry: entry.size("student"), ("student", "teacher")
         )),
-        picture("compute", "Accuracy against compute", MACS, Cost(
+        tradeoff_figure("compute", "Accuracy against compute", MACS, CostAxis(
             "MACs", "log", lambda entry: entry.size("macs"), ("macs", "teacher_macs")
         )),
     ]  # fmt: skip
-    where = next(iter(protocol.places), None)
-    if where:
-        cost = Cost("ms per step", "linear", lambda entry: (price := entry.cost(where)) and price.clock("step_ms"))
-        found.append(picture("step", "Accuracy against the time of a step", STEP.format(*where), cost))
-    device = usual_device(protocol)
+    platform = next(iter(protocol.cost_platforms), None)
+    if platform:
+        cost = CostAxis("ms per step", "linear", lambda entry: (cost := entry.cost(platform)) and cost.clock("step_ms"))
+        specs.append(tradeoff_figure("step", "Accuracy against the time of a step", STEP.format(*platform), cost))
+    device = most_common_device(protocol)
     if device:
         name = "device-hours" if re.search(r", \d+ threads$", device) else "GPU-hours"
-        cost = Cost(name, "linear", partial(hours, device=device))
-        found.append(picture("hours", f"Accuracy against {name}", HOURS.format(device), cost))
-    return found
+        cost = CostAxis(name, "linear", partial(device_hours, device=device))
+        specs.append(tradeoff_figure("hours", f"Accuracy against {name}", HOURS.format(device), cost))
+    return specs
 
 
-def picture(word: str, title: str, caption: str, cost: Cost) -> FigureSpec:
-    """Accuracy against a cost."""
-    return FigureSpec(word, title, f"{caption} {SHARED}", partial(draw_tradeoff, cost=cost))
+def tradeoff_figure(name: str, title: str, caption: str, cost: CostAxis) -> FigureSpec:
+    """The figure of accuracy against one cost; name: the last part of its files' names."""
+    return FigureSpec(name, title, f"{caption} {SHARED_CAPTION}", partial(draw_tradeoff, cost=cost))
 
 
 PARAMETERS = (
@@ -84,91 +84,95 @@ HOURS = (
 )
 
 
-def usual_device(protocol: Protocol) -> str | None:
-    """The device of most of the runs whose hours are known."""
+def most_common_device(protocol: Protocol) -> str | None:
+    """The device that most runs with known hours were trained on; None without any."""
     runs = [entry for cell in protocol.cells.values() if cell.row.kind != "teacher" for entry in cell.scored]
-    found = Counter(device for entry in runs if hours(entry, device := str(entry.provenance("device"))))
-    return min(found, key=lambda device: (-found[device], device), default=None)
+    counts = Counter(device for entry in runs if device_hours(entry, device := str(entry.provenance("device"))))
+    return min(counts, key=lambda device: (-counts[device], device), default=None)
 
 
-def hours(entry: Entry, device: str) -> float | None:
-    """A run's share of the hours that its company kept the device busy."""
-    spent, lanes = entry.clock("train_s"), entry.clock("lanes")
-    return spent / lanes / 3600 if spent and lanes and entry.provenance("device") == device else None
+def device_hours(entry: Entry, device: str) -> float | None:
+    """The training hours of a run's cohort divided by its lanes; None on another device or if not recorded."""
+    seconds, lanes = entry.clock("train_s"), entry.clock("lanes")
+    return seconds / lanes / 3600 if seconds and lanes and entry.provenance("device") == device else None
 
 
 # ---- a panel
-def draw_tradeoff(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style], cost: Cost) -> list[Row]:
-    """Accuracy against the cost; the rows that were drawn."""
-    known = [(cell, mean.mean) for cell in protocol.students(pair) if (mean := cell.summary(cost.read))]
-    found = sorted(((cell, value) for cell, value in known if value > 0), key=lambda item: item[1])
-    if not found:
+def draw_tradeoff(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, Style], cost: CostAxis) -> list[Row]:
+    """Draw accuracy against a cost, with the Pareto frontier; return the drawn rows."""
+    known = [(cell, summary.mean) for cell in protocol.student_cells(pair) if (summary := cell.summary(cost.read))]
+    costs = sorted(((cell, value) for cell, value in known if value > 0), key=lambda item: item[1])
+    if not costs:
         return []
-    own, mark = cost.sizes and teacher_size(protocol, pair, *cost.sizes), teacher_score(protocol, pair)
-    values = [value for _, value in found]
-    places = spread(values, own, cost.scale)
-    for (cell, _), place in zip(found, places, strict=True):
-        draw_mean(axes, cell, place, styles[cell.row])
-    points = [(value, 100 * cell.summary().mean) for cell, value in found]
-    if own and mark:
-        points, places = [*points, (own, mark)], [*places, own]
-    best = [(places[index], points[index][1]) for index in frontier(points)]
+    teacher_cost = cost.sizes and teacher_size(protocol, pair, *cost.sizes)
+    teacher_percent = teacher_score(protocol, pair)
+    values = [value for _, value in costs]
+    positions = separate_marks(values, teacher_cost, cost.scale)
+    for (cell, _), position in zip(costs, positions, strict=True):
+        draw_mean(axes, cell, position, styles[cell.row])
+    points = [(value, 100 * cell.summary().mean) for cell, value in costs]
+    if teacher_cost and teacher_percent:
+        points, positions = [*points, (teacher_cost, teacher_percent)], [*positions, teacher_cost]
+    best = [(positions[index], points[index][1]) for index in pareto_frontier(points)]
     axes.step(*zip(*best, strict=True), where="post", color=FOREGROUND, linestyle=":", linewidth=1, zorder=1)
-    axes.set_xlabel(cost.axis)
+    axes.set_xlabel(cost.label)
     if cost.scale == "log":
         axes.set_xscale("log")
-        label_ends(axes, values[0], own or values[-1], places)
+        label_log_axis(axes, values[0], teacher_cost or values[-1], positions)
     else:
         axes.margins(x=0.12)
-    return [cell.row for cell, _ in found] + draw_teacher(axes, protocol, pair, own)
+    return [cell.row for cell, _ in costs] + draw_teacher(axes, protocol, pair, teacher_cost)
 
 
-def label_ends(axes: Axes, low: float, high: float, places: Sequence[float]) -> None:
-    """A logarithmic axis with two numbers, those of a student and of the teacher."""
-    ends = (min(low, *places), max(high, *places))
-    room = 10 ** (0.1 * span(ends))
-    axes.set_xlim(ends[0] / room, ends[1] * room)
-    near = log10(max(low, high) / min(low, high)) < 0.15 * span(ends)
-    axes.xaxis.set_major_locator(FixedLocator([low] if near else sorted({low, high})))
+def label_log_axis(axes: Axes, low: float, high: float, positions: Sequence[float]) -> None:
+    """Label a logarithmic x axis at two values, `low` and `high`; one label if they are close together."""
+    ends = (min(low, *positions), max(high, *positions))
+    padding = 10 ** (0.1 * decades(ends))
+    axes.set_xlim(ends[0] / padding, ends[1] * padding)
+    close = log10(max(low, high) / min(low, high)) < 0.15 * decades(ends)
+    axes.xaxis.set_major_locator(FixedLocator([low] if close else sorted({low, high})))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def draw_mean(axes: Axes, cell: Cell, place: float, style: Style) -> None:
-    """A cell's mean at a place on the axis, with its interval."""
+def draw_mean(axes: Axes, cell: Cell, position: float, style: Style) -> None:
+    """Draw a cell's mean accuracy with its interval at a position on the x axis."""
     top1, (colour, marker) = cell.summary(), style
-    bars = None if top1.high is None else [100 * (top1.high - top1.mean)]
-    look = {"color": colour, "marker": marker, "elinewidth": 1.2}
-    axes.errorbar([place], [100 * top1.mean], yerr=bars, **look, **marker_style(cell.row))
+    error = None if top1.high is None else [100 * (top1.high - top1.mean)]
+    options = {"color": colour, "marker": marker, "elinewidth": 1.2}
+    axes.errorbar([position], [100 * top1.mean], yerr=error, **options, **marker_style(cell.row))
 
 
-# ---- where marks stand
-def frontier(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Of (cost, accuracy) those that no other point beats, being no worse in both and better in one; by cost."""
-    found: list[int] = []
+# ---- frontier and positions of marks
+def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The indices of the points (cost, accuracy) that no other point dominates, in order of cost."""
+    best: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
-        if not found or points[index][1] > points[found[-1]][1] or points[index] == points[found[-1]]:
-            found.append(index)
-    return found
+        if not best or points[index][1] > points[best[-1]][1] or points[index] == points[best[-1]]:
+            best.append(index)
+    return best
 
 
-def spread(values: Sequence[float], teacher: float | None, scale: str) -> list[float]:
-    """Places for values in rising order: their own, moved as little as keeps them apart, in the same order."""
+def separate_marks(values: Sequence[float], teacher: float | None, scale: str) -> list[float]:
+    """Positions of marks for ascending values, shifted where needed so that marks do not overlap; the order is kept.
+
+    teacher: a further value that the axis has to cover; scale: "log" or "linear" ("" for exponents).
+    """
     if scale == "log":
-        exponents = spread([log10(value) for value in values], log10(teacher) if teacher else None, "")
-        return [10**place for place in exponents]
-    ends = [*values, teacher] if teacher is not None else values
-    wide = max(max(ends) - min(ends), 0.3 if scale == "" else 0.1 * max(ends))
-    apart = min(APART[scale or "log"], 0.45 / len(values)) * wide
-    groups: list[tuple[float, int]] = []  # (centre, count) of marks that stand side by side
+        exponents = separate_marks([log10(value) for value in values], log10(teacher) if teacher else None, "")
+        return [10**exponent for exponent in exponents]
+    extent = [*values, teacher] if teacher is not None else values
+    width = max(max(extent) - min(extent), 0.3 if scale == "" else 0.1 * max(extent))
+    distance = min(MIN_DISTANCE[scale or "log"], 0.45 / len(values)) * width
+    groups: list[tuple[float, int]] = []  # (centre, count) of marks side by side
     for value in values:
         groups.append((value, 1))
-        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < apart * (groups[-1][1] + groups[-2][1]) / 2:
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < distance * (groups[-1][1] + groups[-2][1]) / 2:
             (second, m), (first, n) = groups.pop(), groups.pop()
             groups.append(((first * n + second * m) / (n + m), n + m))
-    return [centre + apart * (index - (count - 1) / 2) for centre, count in groups for index in range(count)]
+    return [centre + distance * (index - (count - 1) / 2) for centre, count in groups for index in range(count)]
 
 
-def span(ends: Sequence[float]) -> float:
-    """Of an axis in powers of ten."""
+def decades(ends: Sequence[float]) -> float:
+    """The length of a logarithmic axis in powers of ten, at least 0.3."""
     return max(log10(max(ends) / min(ends)), 0.3)

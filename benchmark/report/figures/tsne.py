@@ -1,4 +1,4 @@
-"""The same images in the feature spaces of teacher and students, as `theory` laid them out.
+"""The figure of the t-SNE embeddings that `theory` computes from the features of teacher and students.
 
 n images
 """
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmark.report.figures.style import COLOURS, FOREGROUND, MARKERS
 from benchmark.report.records.findings import Finding
 
-ACROSS, WIDE = 5, 1.85  # panels in a row; inches of one
+MAX_COLUMNS, PANEL_WIDTH = 5, 1.85  # panels side by side; width of one in inches
 CAPTION = (
     "Embeddings of the same judged images, a few of some classes, by t-SNE. The "
     "teacher’s starts at its principal components; each student’s starts at the teacher’s places, without "
@@ -25,46 +25,49 @@ CAPTION = (
 )
 
 
-def points(found: Finding) -> Figure | None:
-    """A panel for the teacher and each student that was laid out; None without the teacher's."""
-    labels, known = found.arrays.get("labels_shown"), {"teacher": "teacher"} | found.labels
-    places = {id: found.arrays[f"place_{id}"].astype(float) for id in known if f"place_{id}" in found.arrays}
-    if "teacher" not in places:
+def tsne_figure(finding: Finding) -> Figure | None:
+    """A panel for each network that has an embedding; None if the teacher has none."""
+    arrays, names = finding.arrays, {"teacher": "teacher"} | finding.labels
+    classes = arrays.get("labels_shown")  # (n,)
+    positions = {id: arrays[f"place_{id}"].astype(float) for id in names if f"place_{id}" in arrays}  # each (n, 2)
+    if "teacher" not in positions:
         return None
-    across = min(ACROSS, len(places))
-    down = ceil(len(places) / across)
-    x, y = 1.06 * np.max([np.abs(place).max(0) for place in places.values()], 0)  # both sides, all panels
-    figure = Figure(figsize=(WIDE * across, (WIDE * y / x + 0.2) * down + 0.5), layout="constrained")
-    for index, (id, place) in enumerate(places.items()):
-        axes = figure.add_subplot(down, across, index + 1)
-        axes.set_title(textwrap.fill(known[id], 26), fontsize=7.5)
-        marks = draw_points(axes, place, labels, (x, y))
+    columns = min(MAX_COLUMNS, len(positions))
+    rows = ceil(len(positions) / columns)
+    x, y = 1.06 * np.max(
+        [np.abs(position).max(0) for position in positions.values()], 0
+    )  # the same limits in all panels
+    figure = Figure(figsize=(PANEL_WIDTH * columns, (PANEL_WIDTH * y / x + 0.2) * rows + 0.5), layout="constrained")
+    for index, (id, position) in enumerate(positions.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.set_title(textwrap.fill(names[id], 26), fontsize=7.5)
+        handles = draw_points(axes, position, classes, (x, y))
         if id == "teacher":
-            name_classes(axes, place, labels)
-    names = [f"{label}" for label in np.unique(labels)]
-    figure.legend(marks, names, title="class", loc="outside lower center", ncols=10, markerscale=1.6)
+            label_classes(axes, position, classes)
+    labels = [f"{label}" for label in np.unique(classes)]
+    figure.legend(handles, labels, title="class", loc="outside lower center", ncols=10, markerscale=1.6)
     return figure
 
 
-def draw_points(axes: Axes, place: np.ndarray, labels: np.ndarray, ends: tuple[float, float]) -> list[object]:
-    """One network's images, a colour and a marker for each class; the marks, class by class."""
+def draw_points(axes: Axes, positions: np.ndarray, classes: np.ndarray, limits: tuple[float, float]) -> list[object]:
+    """Draw a network's images with a colour and a marker per class; return a legend handle per class."""
     axes.grid(visible=False)
-    axes.set(xticks=[], yticks=[], xlim=(-ends[0], ends[0]), ylim=(-ends[1], ends[1]), aspect="equal")
+    axes.set(xticks=[], yticks=[], xlim=(-limits[0], limits[0]), ylim=(-limits[1], limits[1]), aspect="equal")
     axes.spines[:].set(visible=True, alpha=0.4)
-    colours, found = (*COLOURS, FOREGROUND), []
-    for index, y in enumerate(np.unique(labels)):
-        look = {"color": colours[index % len(colours)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3}
-        look |= {"markerfacecolor": "none"} if index >= len(colours) else {}
-        found += axes.plot(*place[labels == y].T, linestyle="none", markeredgewidth=0.5, **look)
-    return found
+    colours, handles = (*COLOURS, FOREGROUND), []
+    for index, label in enumerate(np.unique(classes)):
+        options = {"color": colours[index % len(colours)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3}
+        options |= {"markerfacecolor": "none"} if index >= len(colours) else {}
+        handles += axes.plot(*positions[classes == label].T, linestyle="none", markeredgewidth=0.5, **options)
+    return handles
 
 
-def name_classes(axes: Axes, place: np.ndarray, labels: np.ndarray) -> None:
-    """Each class's number beside its images, for where colours cannot be seen."""
-    for y in np.unique(labels):
-        across, upwards = place[labels == y].T
-        beside = (np.quantile(across, 0.9), np.median(upwards))
-        axes.annotate(f"{y}", beside, (2, 0), textcoords="offset points", va="center", fontsize=6.5)
+def label_classes(axes: Axes, positions: np.ndarray, classes: np.ndarray) -> None:
+    """Write each class's number beside its images, for readers who cannot tell the colours apart."""
+    for label in np.unique(classes):
+        x, y = positions[classes == label].T
+        beside = (np.quantile(x, 0.9), np.median(y))
+        axes.annotate(f"{label}", beside, (2, 0), textcoords="offset points", va="center", fontsize=6.5)
 
 
-POINTS = ("points", "The images in feature space", CAPTION, points)
+TSNE = ("points", "The images in feature space", CAPTION, tsne_figure)

@@ -1,1 +1,1 @@
-"""Records read and grouped into the cells of tables."""
+"""Load records and group them into the cells of tables."""

@@ -1,4 +1,4 @@
-"""What `theory` left in results/features: a pair's numbers, and the arrays beside them."""
+"""Read the results of `theory` from results/features: a pair's numbers (JSON) and the arrays beside them (NPZ)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One pair as measured."""
+    """The results of `theory` for one pair."""
 
     path: Path
-    value: dict[str, Any]
-    arrays: dict[str, np.ndarray]
+    value: dict[str, Any]  # the JSON file
+    arrays: dict[str, np.ndarray]  # the NPZ file
 
     @property
     def name(self) -> str:
-        """What the names of its tables and pictures begin with."""
+        """The prefix of the names of its tables and figures."""
         return f"theory-{slug(self.path.stem)}"
 
     @property
     def title(self) -> str:
-        """cifar100 · resnet56-resnet20 · 240 epochs · seed 0 · judged on test."""
+        """For example: cifar100 · resnet56-resnet20 · 240 epochs · seed 0 · judged on test."""
         pair, protocol = self.value["pair"], self.value["protocol"]
         parts = [self.value["dataset"], f"{pair['teacher']}-{pair['student']}"]
         parts += [count_of(protocol["recipe"]["epochs"], "epoch"), f"seed {protocol['seed']}"]
@@ -39,35 +39,38 @@ class Finding:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Run id -> its name in the tables."""
+        """Run id -> its label in the tables."""
         return {run["id"]: run["label"] for run in self.value["runs"]}
 
     def records(self, id: str) -> str:
-        """The name of the record behind a run, or its id where it has none."""
+        """The name of a run's record, or the run's id where it has none."""
         return next(run["record"] or id for run in self.value["runs"] if run["id"] == id)
 
     def facts(self, id: str = "") -> dict[str, Any]:
-        """What a line of CSV starts with."""
+        """The first columns of a line of CSV: data set, pair, seed and, with a run id, run and record."""
         start = {"dataset": self.value["dataset"], **self.value["pair"], "seed": self.value["protocol"]["seed"]}
         return start | ({"run": self.labels[id], "record": self.records(id)} if id else {})
 
 
 def read_finding(path: Path) -> Finding:
-    """A finding from its JSON file and the arrays beside it.  Raises ValueError, OSError and others when damaged."""
+    """Read a finding from its JSON file and the NPZ file beside it.
+
+    Raises ValueError for another schema, and whatever json, numpy or the file system raise for a damaged file.
+    """
     value = json.loads(path.read_text())
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise ValueError(f"not of schema {SCHEMA}")
-    with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
+    with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
     return Finding(path, value, arrays)
 
 
-def finding_table(found: Finding, word: str, title: str, caption: str, heads: tuple[str, ...], **rest: Any) -> Table:
-    """A table whose files are named after the pair and `word`."""
+def finding_table(finding: Finding, name: str, title: str, caption: str, heads: tuple[str, ...], **rest: Any) -> Table:
+    """A table whose files are named after the pair and `name`; rest: further fields of Table."""
     lines, tidy = tuple(rest.pop("lines")), pd.DataFrame(rest.pop("tidy"))
-    return Table(f"{found.name}-{word}", f"{title} · {found.title}", caption, heads, lines, tidy, **rest)
+    return Table(f"{finding.name}-{name}", f"{title} · {finding.title}", caption, heads, lines, tidy, **rest)
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """A measured number in a few digits; NOTHING for none."""
+    """A measured number with `digits` significant digits; MISSING for None."""
     return MISSING if value is None else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""Names that tell apart what a report must not mix up: protocols, pairs, rows."""
+"""Unique labels for the protocols, pairs and rows of a report."""
 
 from __future__ import annotations
 
@@ -8,92 +8,103 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.experiment.run import Run
-from benchmark.report.formatting import count_of, differences, disambiguate, flatten, natural_key
+from benchmark.report.formatting import count_of, describe_differences, disambiguate, flatten, natural_key
 from benchmark.report.records.cells import Pair, Row, Terms
 from benchmark.report.records.entries import Entry
 
 
 def protocol_title(terms: Terms) -> str:
-    """A protocol in short: cifar100 · 240 epochs · batch 64 · judged on test."""
+    """A short title of a protocol: cifar100 · 240 epochs · batch 64 · judged on test."""
     values = dict(terms)
-    found = [values["dataset"]]
-    found += (
+    parts = [values["dataset"]]
+    parts += (
         [count_of(int(values["epochs"]), "epoch"), f"batch {values['batch']}"]
         if "epochs" in values
         else [values["recipe"]]
     )
-    return " · ".join([*found, f"judged on {values['judge']}"])
+    return " · ".join([*parts, f"judged on {values['judge']}"])
 
 
 def name_protocols(keys: Sequence[tuple[Terms, Terms]]) -> list[str]:
-    """A title per (students' terms, teachers' terms); those with the same title say what differs."""
+    """A title for each (students' terms, teachers' terms); equal titles have the terms that differ appended."""
     titles = [protocol_title(key[0]) for key in keys]
-    found = []
-    for key, own in zip(keys, titles, strict=True):
-        rivals = [other for other, name in zip(keys, titles, strict=True) if name == own]
-        apart = differences([protocol_facts(rival) for rival in rivals])[rivals.index(key)]
-        found.append(f"{own} · {apart}" if apart else own)
-    return disambiguate(found, keys)
+    names = []
+    for key, title in zip(keys, titles, strict=True):
+        same_title = [other for other, other_title in zip(keys, titles, strict=True) if other_title == title]
+        difference = describe_differences([protocol_facts(rival) for rival in same_title])[same_title.index(key)]
+        names.append(f"{title} · {difference}" if difference else title)
+    return disambiguate(names, keys)
 
 
 def protocol_facts(key: tuple[Terms, Terms]) -> dict[str, str]:
-    """Both sides of a protocol in one mapping."""
-    own, teacher = map(dict, key)
+    """The terms of students and teachers in one mapping."""
+    students, teacher = map(dict, key)
     kind = teacher.get("recipe", "trained here") if teacher else "none"
-    return own | {"teacher": kind} | {f"teacher {word}": value for word, value in teacher.items() if word != "recipe"}
-
-
-def name_pairs(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs with labels; those of the same networks say what differs."""
-    found = []
-    for pair in pairs:
-        own = pair.name or pair.student
-        rivals = [other for other in pairs if (other.name or other.student) == own]
-        apart = differences([pair_traits(rival) for rival in rivals])[rivals.index(pair)]
-        found.append(f"{own} ({apart})" if apart else own)
-    labels = disambiguate(found, [(pair.teacher_id, pair.student, pair.rate) for pair in pairs])
-    return [replace(pair, label=label) for pair, label in zip(pairs, labels, strict=True)]
-
-
-def pair_traits(pair: Pair) -> dict[str, str]:
-    """What may tell a pair from others of the same networks."""
-    found = {"lr": f"{pair.rate:g}" if pair.rate else "none"}
-    teacher = pair.teacher.model_dump(mode="json", exclude={"teacher"}) if pair.teacher else {}
-    return found | {f"teacher {word}": value for word, value in flatten(teacher).items()}
-
-
-def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
-    """run id -> its row, rows in the order of the tables; settings of one method say which knobs differ."""
-    groups: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
-    for entry in entries:
-        groups[row_kind(entry.run), entry.run.method][as_text(entry.run.knobs)] = entry.run.knobs
-    rows = {}
-    for (sort, method), settings in groups.items():
-        base = f"student ({method})" if sort == "student" else method
-        values = [flatten(knobs) for knobs in settings.values()]
-        labels = [f"{base}, {apart}" if apart else base for apart in differences(values, absence=True)]
-        for knobs, label in zip(settings, disambiguate(labels, list(settings)), strict=True):
-            rows[sort, method, knobs] = Row(sort, method, knobs, label, varied(settings, knobs))
-    found = {entry.run.id: rows[row_kind(entry.run), entry.run.method, as_text(entry.run.knobs)] for entry in entries}
-    return dict(
-        sorted(found.items(), key=lambda item: (item[1].kind != "student", natural_key(item[1].label), item[1].knobs))
+    return (
+        students | {"teacher": kind} | {f"teacher {name}": value for name, value in teacher.items() if name != "recipe"}
     )
 
 
-def varied(settings: dict[str, dict], own: str) -> tuple[str, ...]:
-    """The knobs of a setting that others of its method have at other values, as --set takes them after the method."""
-    knobs = settings[own]
-    different = [
-        knob for knob in knobs if any(as_text(other.get(knob)) != as_text(knobs[knob]) for other in settings.values())
+def name_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs with their labels; pairs of the same networks have the values that differ appended."""
+    labels = []
+    for pair in pairs:
+        name = pair.name or pair.student
+        same_name = [other for other in pairs if (other.name or other.student) == name]
+        difference = describe_differences([pair_traits(rival) for rival in same_name])[same_name.index(pair)]
+        labels.append(f"{name} ({difference})" if difference else name)
+    unique_labels = disambiguate(labels, [(pair.teacher_id, pair.student, pair.lr) for pair in pairs])
+    return [replace(pair, label=label) for pair, label in zip(pairs, unique_labels, strict=True)]
+
+
+def pair_traits(pair: Pair) -> dict[str, str]:
+    """The values in which pairs of the same networks can differ: learning rate and the teacher's run."""
+    traits = {"lr": f"{pair.lr:g}" if pair.lr else "none"}
+    teacher = pair.teacher.model_dump(mode="json", exclude={"teacher"}) if pair.teacher else {}
+    return traits | {f"teacher {name}": value for name, value in flatten(teacher).items()}
+
+
+def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
+    """Run id -> its row, in the order of the tables; rows of one method are labelled with the knobs that differ."""
+    groups: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
+    for entry in entries:
+        groups[row_kind(entry.run), entry.run.method][canonical_json(entry.run.knobs)] = entry.run.knobs
+    rows = {}
+    for (kind, method), settings in groups.items():
+        base = f"student ({method})" if kind == "student" else method
+        values = [flatten(knobs) for knobs in settings.values()]
+        labels = [
+            f"{base}, {difference}" if difference else base
+            for difference in describe_differences(values, count_missing=True)
+        ]
+        for knobs, label in zip(settings, disambiguate(labels, list(settings)), strict=True):
+            rows[kind, method, knobs] = Row(kind, method, knobs, label, varied_knobs(settings, knobs))
+    row_by_run = {
+        entry.run.id: rows[row_kind(entry.run), entry.run.method, canonical_json(entry.run.knobs)] for entry in entries
+    }
+    return dict(
+        sorted(
+            row_by_run.items(), key=lambda item: (item[1].kind != "student", natural_key(item[1].label), item[1].knobs)
+        )
+    )
+
+
+def varied_knobs(settings: dict[str, dict], setting: str) -> tuple[str, ...]:
+    """KNOB=VALUE, as --set takes it after the method's name, for the knobs that differ between a method's settings."""
+    knobs = settings[setting]
+    differing = [
+        knob
+        for knob in knobs
+        if any(canonical_json(other.get(knob)) != canonical_json(knobs[knob]) for other in settings.values())
     ]
-    return tuple(f"{knob}={as_text(knobs[knob])}" for knob in different)
+    return tuple(f"{knob}={canonical_json(knobs[knob])}" for knob in differing)
 
 
 def row_kind(run: Run) -> str:
-    """Whether a run's row is a student's, which has no teacher, or a method's."""
+    """The kind of a run's row: "student" without a teacher, "method" with one."""
     return "method" if run.teacher else "student"
 
 
-def as_text(value: object) -> str:
-    """Equal values, equal text."""
+def canonical_json(value: object) -> str:
+    """The value as JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True)

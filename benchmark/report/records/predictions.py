@@ -1,4 +1,4 @@
-"""Which judged images each run gets right, as the store keeps it beside the records."""
+"""Read which of the judged images each run classifies correctly, from results/predictions."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from benchmark.store import Store
 
 
 class Predictions:
-    """Reads each run's file once; what cannot be read goes to `complaints`."""
+    """The prediction files of a store; each is read once, and `complaints` gets a sentence for an unreadable one."""
 
     def __init__(self, store: Store):
         self.folder = store.root / "predictions"
         self.complaints: list[str] = []
-        self.known: dict[str, NDArray[np.bool_] | None] = {}
+        self.cache: dict[str, NDArray[np.bool_] | None] = {}
 
-    def right(self, id: str) -> NDArray[np.bool_] | None:
-        """Whether the run gets each image right; None without a file, and for files of before this was kept."""
-        if id not in self.known:
-            self.known[id] = self._read(id)
-        return self.known[id]
+    def correct(self, id: str) -> NDArray[np.bool_] | None:
+        """(N,) whether the run classifies each image correctly; None if there is no file, or an old one without it."""
+        if id not in self.cache:
+            self.cache[id] = self._read(id)
+        return self.cache[id]
 
     def _read(self, id: str) -> NDArray[np.bool_] | None:
         path = self.folder / f"{id}.npz"
         try:
-            with np.load(path, allow_pickle=False) as kept:
-                return kept["right"].astype(bool) if "right" in kept else None
+            with np.load(path, allow_pickle=False) as file:
+                return file["right"].astype(bool) if "right" in file else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError, BadZipFile) as fault:

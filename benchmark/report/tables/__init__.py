@@ -1,1 +1,1 @@
-"""The tables of a report: the table as a value, its formats, one file per table."""
+"""The tables of a report: the data class of a table, its output formats, and a file for each kind of table."""

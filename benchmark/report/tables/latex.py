@@ -1,4 +1,4 @@
-"""A table as LaTeX that compiles where it is pasted: booktabs, plain ASCII, every character of a name escaped."""
+"""Write a table as LaTeX: a float with booktabs rules, in ASCII, with all special characters escaped."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from benchmark.report.formatting import slug
 from benchmark.report.tables.table import Note, Table, TableCell, TableLine
 
 PREAMBLE = r"\usepackage{booktabs,graphicx}"
-MOST = 8  # columns side by side
-SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # only what is too wide
-SIGNS = {
+MAX_COLUMNS = 8  # columns side by side; further ones come in parts below each other
+SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # only a table wider than the line
+ESCAPES = {
     **{char: "\\" + char for char in "{}$&#%_"},
     **{char: f"${char}$" for char in "<>|"},
-    **{char: f"{{{char}}}" for char in "[]*"},  # after \\ a bare one would be an option
+    **{char: f"{{{char}}}" for char in "[]*"},  # unprotected after \\ they would start its optional argument
     **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
-    **{'"': r"\char34{}", "`": r"\char96{}"},  # babel makes the first one active, the second one would join its like
+    **{'"': r"\char34{}", "`": r"\char96{}"},  # babel makes the first active; two of the second form a ligature
     **{"–": r"\textendash{}", "—": r"\textemdash{}", "‘": r"\textquoteleft{}", "’": r"\textquoteright{}"},
     **{"“": r"\textquotedblleft{}", "”": r"\textquotedblright{}", "§": r"\S{}", "⁄": "/", "°": r"$^\circ$"},
     **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "‖": r"$\Vert$", "∞": r"$\infty$"},
@@ -25,28 +25,28 @@ SIGNS = {
     **{"∑": r"$\sum$", "ς": r"$\varsigma$", "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}"},
     **{"ł": r"\l{}", "Ł": r"\L{}", "œ": r"\oe{}", "Œ": r"\OE{}", "ı": r"\i{}"},
 }
-for greek in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ":  # those that are no Latin letters in LaTeX
+for greek in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ":  # without those that LaTeX writes as Latin letters
     word = unicodedata.name(greek).split()[-1].replace("LAMDA", "LAMBDA")
-    SIGNS[greek] = f"$\\{word.lower() if greek.islower() else word.capitalize()}$"
+    ESCAPES[greek] = f"$\\{word.lower() if greek.islower() else word.capitalize()}$"
 ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0304\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=.\"rHvc", strict=True))
-RAISED = {"<super>": r"\textsuperscript{%s}", "<sub>": r"\textsubscript{%s}"}
+SCRIPTS = {"<super>": r"\textsuperscript{%s}", "<sub>": r"\textsubscript{%s}"}
 
 
 def to_latex(table: Table) -> str:
-    """The table as a float: title as its caption, the words around it in small print below."""
-    parts = columns(len(table.heads))
-    below = [text(table.caption), *map(note, table.notes)]
+    """The table as a float: the title as its caption, the table's caption and notes in small print below."""
+    parts = column_parts(len(table.heads))
+    below = [escape_latex(table.caption), *map(note_latex, table.notes)]
     return "\n".join(
         [
             f"% in the preamble: {PREAMBLE}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{text(table.title)}}}",
+            rf"\caption{{{escape_latex(table.title)}}}",
             rf"\label{{tab:{slug(table.name)}}}",
-            SHRUNK,
+            SHRINK,
             rf"\begin{{tabular}}{{l{'r' * len(parts[0])}}}",
             r"\toprule",
-            "\n\\midrule\n".join("\n".join(block(table, part)) for part in parts),
+            "\n\\midrule\n".join("\n".join(part_lines(table, part)) for part in parts),
             r"\bottomrule",
             r"\end{tabular}}",
             r"\par\smallskip",
@@ -59,76 +59,78 @@ def to_latex(table: Table) -> str:
     )
 
 
-def columns(count: int) -> list[range]:
-    """The columns in parts of about the same width that fit on a page: they come below each other."""
-    width = ceil(count / max(1, ceil(count / MOST))) if count else 1
+def column_parts(count: int) -> list[range]:
+    """The indices of `count` columns in parts of at most MAX_COLUMNS and of about the same width."""
+    width = ceil(count / max(1, ceil(count / MAX_COLUMNS))) if count else 1
     return [range(start, min(start + width, count)) for start in range(0, count, width)] or [range(0)]
 
 
-def block(table: Table, part: range) -> list[str]:
-    """Some of the columns: heads and rows, those of a pair under its name."""
-    width = 1 + len(columns(len(table.heads))[0])
-    found = [" & ".join([text(table.head), *(text(table.heads[index]) for index in part)]) + r" \\"]
-    for group, lines in table.groups:
-        found.append(r"\midrule")
+def part_lines(table: Table, part: range) -> list[str]:
+    """The lines of LaTeX of one part: headers and rows, grouped under the pairs' labels."""
+    width = 1 + len(column_parts(len(table.heads))[0])
+    lines = [" & ".join([escape_latex(table.head), *(escape_latex(table.heads[index]) for index in part)]) + r" \\"]
+    for group, members in table.groups:
+        lines.append(r"\midrule")
         if group:
-            found += [rf"\multicolumn{{{width}}}{{l}}{{{text(group)}}} \\", rf"\cmidrule(r){{1-{width}}}"]
-        found += [row for line in lines for row in rows(line, part)]
-    return found
+            lines += [rf"\multicolumn{{{width}}}{{l}}{{{escape_latex(group)}}} \\", rf"\cmidrule(r){{1-{width}}}"]
+        lines += [row for line in members for row in row_lines(line, part)]
+    return lines
 
 
-def rows(line: TableLine, part: range) -> list[str]:
-    """A line: which records it rests on, its numbers, and their small print below them."""
+def row_lines(line: TableLine, part: range) -> list[str]:
+    """The lines of LaTeX of one row: a comment with its records, the cells, and below them their small print."""
     cells = [line.cells[index] for index in part]
     records = " ".join(dict.fromkeys(name for cell in cells for name in cell.records.split()))
-    found = [f"% records: {records}"] * bool(records)
-    found.append(" & ".join([text(line.label), *map(number, cells)]) + r" \\")
-    if any(cell.under for cell in cells):
-        small = [rf"\footnotesize {text(cell.under)}" if cell.under else "" for cell in cells]
-        found.append(" & ".join(["", *small]) + r" \\")
-    return found
+    lines = [f"% records: {records}"] * bool(records)
+    lines.append(" & ".join([escape_latex(line.label), *map(cell_latex, cells)]) + r" \\")
+    if any(cell.small_print for cell in cells):
+        small = [rf"\footnotesize {escape_latex(cell.small_print)}" if cell.small_print else "" for cell in cells]
+        lines.append(" & ".join(["", *small]) + r" \\")
+    return lines
 
 
-def number(cell: TableCell) -> str:
-    """What a cell says, with the numbers of its notes; quoted from elsewhere: slanted."""
-    found = text(cell.text)
-    found = rf"\textit{{{found}}}" if cell.quoted else found
-    found = rf"\textbf{{{found}}}" if cell.bold else found
-    return found + rf"\textsuperscript{{{','.join(map(str, cell.notes))}}}" * bool(cell.notes)
+def cell_latex(cell: TableCell) -> str:
+    """The text of a cell with the numbers of its notes; bold or, for a quoted number, in italics."""
+    latex = escape_latex(cell.text)
+    latex = rf"\textit{{{latex}}}" if cell.quoted else latex
+    latex = rf"\textbf{{{latex}}}" if cell.bold else latex
+    return latex + rf"\textsuperscript{{{','.join(map(str, cell.notes))}}}" * bool(cell.notes)
 
 
-def note(said: Note) -> str:
-    """A paragraph below the table."""
-    command = rf" \texttt{{{text(said.command)}}}" if said.command else ""
-    return rf"\textsuperscript{{{said.number}}} {text(said.text)}{command}"
+def note_latex(note: Note) -> str:
+    """A note as a paragraph below the table."""
+    command = rf" \texttt{{{escape_latex(note.command)}}}" if note.command else ""
+    return rf"\textsuperscript{{{note.number}}} {escape_latex(note.text)}{command}"
 
 
 # ---- characters
-def text(content: str) -> str:
-    """Any text as LaTeX in ASCII, on one line; what LaTeX's own fonts lack is named by its number, as in [U+4E2D]."""
+def escape_latex(content: str) -> str:
+    """Any text as LaTeX in ASCII, on one line; characters that LaTeX's fonts lack as their code point: [U+4E2D]."""
     line = " ".join(unicodedata.normalize("NFC", content).split())
-    joined = {(char, char) for char in "-',"}  # -- would become a dash
-    return "".join(letter(char) + "{}" * ((char, following) in joined) for char, following in pairwise(line + " "))
+    joined = {(char, char) for char in "-',"}  # pairs that form a ligature, such as -- for a dash
+    return "".join(
+        escape_character(char) + "{}" * ((char, following) in joined) for char, following in pairwise(line + " ")
+    )
 
 
-def letter(char: str) -> str:
-    """One character; invisible ones vanish."""
-    if char in SIGNS:
-        return SIGNS[char]
+def escape_character(char: str) -> str:
+    """One character as LaTeX; control and format characters are dropped."""
+    if char in ESCAPES:
+        return ESCAPES[char]
     if " " <= char <= "\x7e":
         return char
     if unicodedata.category(char).startswith("C"):
         return ""
-    kind, parts = decomposed(char)
+    kind, parts = decompose(char)
     if kind or len(parts) == 1:
-        return RAISED.get(kind, "%s") % "".join(map(letter, parts))
+        return SCRIPTS.get(kind, "%s") % "".join(map(escape_character, parts))
     if len(parts) == 2 and parts[1] in ACCENTS:
-        return f"\\{ACCENTS[parts[1]]}{{{letter(parts[0])}}}"
+        return f"\\{ACCENTS[parts[1]]}{{{escape_character(parts[0])}}}"
     return f"{{[}}U+{ord(char):04X}{{]}}"
 
 
-def decomposed(char: str) -> tuple[str, list[str]]:
-    """² -> (<super>, [2]); é -> ("", [e, acute]): what a character is made of, and how."""
+def decompose(char: str) -> tuple[str, list[str]]:
+    """The Unicode decomposition of a character, (kind, parts): ² -> (<super>, [2]); é -> ("", [e, acute])."""
     content = unicodedata.decomposition(char).split()
     kind = content.pop(0) if content and content[0].startswith("<") else ""
-    return kind, [chr(int(word, 16)) for word in content]
+    return kind, [chr(int(code, 16)) for code in content]

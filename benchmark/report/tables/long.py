@@ -1,4 +1,4 @@
-"""A long table: one row per pair and method, one column per measure."""
+"""Build tables with one row per pair and method and one column per measure."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from benchmark.report.formatting import MISSING
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry
 from benchmark.report.statistics import summarise
-from benchmark.report.tables.table import Table, TableCell, TableLine, columns_of, scoring_sentence
+from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, scoring_sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A column: how to read it off a run, and how to print it."""
+    """A column: how to read its number from an entry and how to print it."""
 
     head: str
-    column: str  # in the CSV
+    column: str  # name of the column in the CSV
     read: Callable[[Entry], float | None]
-    show: Callable[[float], str]
-    exact: bool = False  # a count that should not depend on the seed
+    format: Callable[[float], str]
+    exact: bool = False  # a count that should be equal for all seeds: a range is printed if it is not
 
 
-def score(name: str) -> Callable[[Entry], float | None]:
-    """Reads a score."""
+def read_score(name: str) -> Callable[[Entry], float | None]:
+    """A function that reads a score of an entry."""
     return lambda entry: entry.score(name)
 
 
-def size(name: str) -> Callable[[Entry], float | None]:
-    """Reads a size."""
+def read_size(name: str) -> Callable[[Entry], float | None]:
+    """A function that reads a size of an entry."""
     return lambda entry: entry.size(name)
 
 
-def clock(name: str) -> Callable[[Entry], float | None]:
-    """Reads a time."""
+def read_clock(name: str) -> Callable[[Entry], float | None]:
+    """A function that reads a time, speed or count from an entry's clock."""
     return lambda entry: entry.clock(name)
 
 
-def long_table(protocol: Protocol, word: str, title: str, caption: str, measures: Sequence[Measure]) -> Table:
-    """A table with one row per pair and method that has a score."""
-    cells = scored(protocol)
+def long_table(protocol: Protocol, name: str, title: str, caption: str, measures: Sequence[Measure]) -> Table:
+    """A table with one row per scored cell; name: the last part of its files' names."""
+    cells = scored_cells(protocol)
     return Table(
-        name=f"{protocol.slug}-{word}",
+        name=f"{protocol.slug}-{name}",
         title=f"{title} · {protocol.label}",
         caption=f"{protocol.label}. {scoring_sentence(protocol)} {caption}",
         heads=("n", *(measure.head for measure in measures)),
@@ -53,34 +53,34 @@ def long_table(protocol: Protocol, word: str, title: str, caption: str, measures
     )
 
 
-def scored(protocol: Protocol) -> list[Cell]:
-    """The cells that have a score, pair by pair."""
+def scored_cells(protocol: Protocol) -> list[Cell]:
+    """The cells that have a score, pair by pair, teachers included."""
     cells = [protocol.cells[row, pair] for pair in protocol.pairs for row in protocol.rows]
     return [cell for cell in cells if cell.scored]
 
 
 def format_cells(cell: Cell, measures: Sequence[Measure]) -> tuple[TableCell, ...]:
-    """n and each measure."""
+    """The cells of a line: n, then each measure."""
     records = " ".join(entry.name for entry in cell.scored)
-    old = sum(entry.stale for entry in cell.scored)
-    count = TableCell(str(len(cell.scored)), f"{old} stale" if old else "", records=records)
+    stale = sum(entry.stale for entry in cell.scored)
+    count = TableCell(str(len(cell.scored)), f"{stale} stale" if stale else "", records=records)
     return (count, *(format_measure(cell, measure) for measure in measures))
 
 
 def format_measure(cell: Cell, measure: Measure) -> TableCell:
-    """The mean; for exact counts that differ, lowest to highest; how many runs have the number, if not all."""
+    """The mean, or the range of an exact count that differs between runs; n where not all runs have the number."""
     values = [value for value in map(measure.read, cell.scored) if value is not None]
     summary = summarise(values)
     if summary is None:
         return TableCell(MISSING)
-    text = measure.show(summary.mean)
+    text = measure.format(summary.mean)
     if measure.exact and min(values) != max(values):
-        text = f"{measure.show(min(values))} to {measure.show(max(values))}"
+        text = f"{measure.format(min(values))} to {measure.format(max(values))}"
     return TableCell(text, "" if summary.n == len(cell.scored) else f"n = {summary.n}")
 
 
 def tidy_line(protocol: Protocol, cell: Cell, measures: Sequence[Measure]) -> dict[str, object]:
-    """A cell as a line of CSV: means, fractions as fractions."""
+    """A cell as a line of CSV: means over seeds, accuracies as fractions."""
     means = {measure.column: cell.summary(measure.read) for measure in measures}
     numbers = {name: summary and summary.mean for name, summary in means.items()}
-    return columns_of(protocol, cell) | numbers | {"records": " ".join(entry.name for entry in cell.scored)}
+    return key_columns(protocol, cell) | numbers | {"records": " ".join(entry.name for entry in cell.scored)}

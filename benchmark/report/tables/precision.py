@@ -1,7 +1,4 @@
-"""Whether bf16 changes accuracy: the same run trained in both precisions, paired by seed.
-
-precision_tables(protocols)     slug of a protocol -> the table that stands there; nothing without such runs
-"""
+"""The table of bf16 against fp32: the same runs trained in both precisions, paired by seed."""
 
 from __future__ import annotations
 
@@ -12,153 +9,154 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmark.experiment.run import Run
-from benchmark.report.formatting import MISSING, count_of, format_percent, format_points
+from benchmark.report.formatting import MISSING, count_of, format_interval, format_percent, format_points
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.labels import name_protocols
-from benchmark.report.statistics import Paired, paired, summarise
-from benchmark.report.tables.comparisons import FEW
-from benchmark.report.tables.table import Table, TableCell, TableLine, columns_of, percent_level
+from benchmark.report.statistics import Paired, paired_difference, summarise
+from benchmark.report.tables.comparisons import TOO_FEW
+from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level
 
-LIMIT = 0.005  # this suite's criterion: the mean difference is at most that, either way
+LIMIT = 0.005  # this suite's criterion for the absolute mean difference, a fraction
 WITHIN = f"within ±{100 * LIMIT:g}"
-PICKED = ("bf16", "fp32")  # what a record may say; the first minus the second
-CONTROLLED = ("device", "torch", "source")  # of the making; where they differ, precision is not all that does
+PRECISIONS = ("bf16", "fp32")  # values in records; differences are the first minus the second
+EXPECTED_EQUAL = ("device", "torch", "source")  # provenance; the caption names what is not equal on both sides
 HEADS = ("n", "bf16 %", "fp32 %", "difference", "95 % interval", f"mean {WITHIN}", f"interval {WITHIN}")
-Twins = dict[str, Entry]  # picked precision -> a run in it; both are one run otherwise
-Columns = dict[Pair, dict[Row, list[Twins]]]
+MatchedRuns = dict[str, Entry]  # precision -> entry; the entries differ in nothing else that is part of the run
+MatchedColumns = dict[Pair, dict[Row, list[MatchedRuns]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PrecisionComparison:
     """A row on one pair, or the mean of a pair's rows, in both precisions."""
 
     cell: Cell
-    values: Mapping[str, Mapping[int, float]]  # picked precision -> seed -> top-1, of the seeds done in both
-    entries: tuple[Entry, ...]  # behind the values
-    lost: str = ""  # seeds done in one precision only, and what became of the other
+    values: Mapping[str, Mapping[int, float]]  # precision -> seed -> top-1, of the seeds done in both
+    entries: tuple[Entry, ...]  # the runs that the values come from
+    left_out: str = ""  # seeds done in one precision only, with the state of the other
 
     @property
     def difference(self) -> Paired | None:
         """bf16 minus fp32; None without a seed that is done in both."""
-        return paired(*(self.values[word] for word in PICKED))
+        return paired_difference(*(self.values[precision] for precision in PRECISIONS))
 
     @property
     def means(self) -> dict[str, float | None]:
-        """Picked precision -> mean top-1."""
-        found = {word: summarise(self.values[word].values()) for word in PICKED}
-        return {word: one and one.mean for word, one in found.items()}
+        """Precision -> mean top-1, a fraction; None without seeds."""
+        summaries = {precision: summarise(self.values[precision].values()) for precision in PRECISIONS}
+        return {precision: summary and summary.mean for precision, summary in summaries.items()}
 
     @property
     def verdicts(self) -> tuple[str, str]:
-        """Whether the mean difference is within the limit, and whether all of its interval is."""
-        one = self.difference
-        if one is None:
+        """Whether the mean difference is within the limit, and whether its whole interval is."""
+        difference = self.difference
+        if difference is None:
             return MISSING, MISSING
-        met = "met" if round(abs(one.mean), 12) <= LIMIT else "missed"
-        return met, FEW if one.low is None else "yes" if max(-one.low, one.high) <= LIMIT else "no"
+        met = "met" if round(abs(difference.mean), 12) <= LIMIT else "missed"
+        if difference.low is None:
+            return met, TOO_FEW
+        return met, "yes" if max(-difference.low, difference.high) <= LIMIT else "no"
 
 
-# ---- who is held against whom
+# ---- matching runs
 def precision_tables(protocols: Sequence[Protocol]) -> dict[str, Table]:
-    """Slug of a protocol -> its table.
+    """Slug of a protocol -> its table; empty if no run was trained in both precisions.
 
-    Protocols that are one but for the students' precision share a table; it stands with the first that has bf16 runs.
+    Protocols that differ only in the students' precision share one table, that of the first one with bf16 runs.
     """
-    known = twins(entry for protocol in protocols for entry in protocol.entries)
+    matches = match_runs(entry for protocol in protocols for entry in protocol.entries)
     keys = [(tuple(t for t in each.terms if t[0] != "precision"), each.teacher_terms) for each in protocols]
-    apart = list(dict.fromkeys(keys))
-    names = dict(zip(apart, name_protocols(apart), strict=True))
-    groups: dict[tuple[Terms, Terms], tuple[Protocol, Columns]] = {}
+    distinct = list(dict.fromkeys(keys))
+    names = dict(zip(distinct, name_protocols(distinct), strict=True))
+    groups: dict[tuple[Terms, Terms], tuple[Protocol, MatchedColumns]] = {}
     for key, protocol in zip(keys, protocols, strict=True):
-        for pair, row, own in rows_of(protocol, known):
-            groups.setdefault(key, (protocol, {}))[1].setdefault(pair, {}).setdefault(row, []).extend(own)
-    return {home.slug: precision_table(home, names[key], columns) for key, (home, columns) in groups.items()}
+        for pair, row, matched in matched_rows(protocol, matches):
+            groups.setdefault(key, (protocol, {}))[1].setdefault(pair, {}).setdefault(row, []).extend(matched)
+    return {first.slug: precision_table(first, names[key], columns) for key, (first, columns) in groups.items()}
 
 
-def twins(entries: Iterable[Entry]) -> dict[str, Twins]:
-    """Id of a run whatever its precision -> the run in both, where at least one of them is done.
+def match_runs(entries: Iterable[Entry]) -> dict[str, MatchedRuns]:
+    """Id without precision -> the run in both precisions, where at least one of the two is done.
 
-    Where several recipes led to one precision, a run that is done comes before others, then "auto" before a name.
+    If several recipes led to one precision, a run that is done is preferred, then the recipe "auto".
     """
-    found: dict[str, Twins] = {}
-    trained = [entry for entry in entries if entry.run.recipe and entry.provenance("precision") in PICKED]
+    by_id: dict[str, MatchedRuns] = {}
+    trained = [entry for entry in entries if entry.run.recipe and entry.provenance("precision") in PRECISIONS]
     for entry in sorted(trained, key=lambda entry: (entry.state != "done", entry.run.recipe.precision)):
-        found.setdefault(neutral(entry.run), {}).setdefault(entry.provenance("precision"), entry)
-    pairs = {id: both for id, both in found.items() if len(both) == len(PICKED)}
-    return {id: both for id, both in pairs.items() if "done" in {entry.state for entry in both.values()}}
+        by_id.setdefault(id_without_precision(entry.run), {}).setdefault(entry.provenance("precision"), entry)
+    pairs = {id: matched for id, matched in by_id.items() if len(matched) == len(PRECISIONS)}
+    return {id: matched for id, matched in pairs.items() if "done" in {entry.state for entry in matched.values()}}
 
 
-def neutral(run: Run) -> str:
-    """The id that the run would have under "auto"; its teacher stays what it is."""
+def id_without_precision(run: Run) -> str:
+    """The id that the run would have with precision "auto" in its own recipe; the teacher's is left as it is."""
     return run.model_copy(update={"recipe": run.recipe.model_copy(update={"precision": "auto"})}).id
 
 
-def rows_of(protocol: Protocol, known: Mapping[str, Twins]) -> list[tuple[Pair, Row, list[Twins]]]:
-    """The rows whose bf16 runs stand in the protocol and have a twin, pair by pair; teachers are no rows."""
-    found = []
+def matched_rows(protocol: Protocol, matches: Mapping[str, MatchedRuns]) -> list[tuple[Pair, Row, list[MatchedRuns]]]:
+    """(Pair, row, matched runs) for the protocol's rows that have bf16 runs with a match in fp32; no teachers."""
+    rows = []
     for pair in protocol.pairs:
         for row in (row for row in protocol.rows if row.kind != "teacher"):
             entries = [entry for entry in protocol.cells[row, pair].entries if entry.run.recipe]
-            both = [(entry, known.get(neutral(entry.run))) for entry in entries]
-            own = [one for entry, one in both if one and one["bf16"].run.id == entry.run.id]
-            found += [(pair, row, own)] * bool(own)
-    return found
+            matched = [(entry, matches.get(id_without_precision(entry.run))) for entry in entries]
+            bf16_matched = [match for entry, match in matched if match and match["bf16"].run.id == entry.run.id]
+            rows += [(pair, row, bf16_matched)] * bool(bf16_matched)
+    return rows
 
 
 # ---- numbers
-def compared(pair: Pair, row: Row, both: Sequence[Twins]) -> Compared:
-    """The seeds of a row that are done in both precisions, and those that are done in one."""
-    both = sorted(both, key=lambda one: one["bf16"].run.seed)
-    done = [one for one in both if {entry.state for entry in one.values()} == {"done"}]
-    odd = [(word, entry) for one in both for word, entry in one.items() if entry.state != "done"]
-    lost = [f"seed {entry.run.seed} left out: {word} {entry.state}" for word, entry in odd]
-    values = {word: {one[word].run.seed: one[word].score("top1") for one in done} for word in PICKED}
-    entries = tuple(one[word] for word in PICKED for one in done)
-    return Compared(Cell(row, pair), values, entries, "; ".join(lost))
+def compare_precisions(pair: Pair, row: Row, matched: Sequence[MatchedRuns]) -> PrecisionComparison:
+    """Compare the seeds of a row that are done in both precisions; the others are named in `left_out`."""
+    matched = sorted(matched, key=lambda match: match["bf16"].run.seed)
+    done = [match for match in matched if {entry.state for entry in match.values()} == {"done"}]
+    not_done = [(precision, entry) for match in matched for precision, entry in match.items() if entry.state != "done"]
+    left_out = [f"seed {entry.run.seed} left out: {precision} {entry.state}" for precision, entry in not_done]
+    values = {name: {match[name].run.seed: match[name].score("top1") for match in done} for name in PRECISIONS}
+    entries = tuple(match[precision] for precision in PRECISIONS for match in done)
+    return PrecisionComparison(Cell(row, pair), values, entries, "; ".join(left_out))
 
 
-def mean_of_rows(pair: Pair, lines: Sequence[Compared]) -> list[Compared]:
-    """The mean of a pair's rows within each seed that all of them have: nothing for a single row.
+def mean_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[PrecisionComparison]:
+    """The mean over a pair's rows, taken within each seed that all rows have; empty for a single row.
 
-    The seeds are the sample.  Rows of one seed share first weights and batches, so their differences are no sample of
-    independent ones, as `statistics.pooled` takes them to be.
+    The interval is over seeds: rows of one seed share initial weights and batches, so they are not independent.
     """
     lines = [line for line in lines if line.entries]
     if len(lines) < 2:
         return []
     seeds = sorted(set.intersection(*(set(line.values["bf16"]) for line in lines)))
     values = {
-        word: {seed: math.fsum(line.values[word][seed] for line in lines) / len(lines) for seed in seeds}
-        for word in PICKED
+        precision: {seed: math.fsum(line.values[precision][seed] for line in lines) / len(lines) for seed in seeds}
+        for precision in PRECISIONS
     }
     entries = tuple(entry for line in lines for entry in line.entries if entry.run.seed in seeds)
-    row = Row("method", label=f"mean of {count_of(len(lines), 'row')}")
-    return [Compared(Cell(row, pair), values, entries, "" if seeds else "no seed in common")]
+    cell = Cell(Row("method", label=f"mean of {count_of(len(lines), 'row')}"), pair)
+    return [PrecisionComparison(cell, values, entries, "" if seeds else "no seed in common")]
 
 
 # ---- the table
-def precision_table(protocol: Protocol, name: str, columns: Columns) -> Table:
-    """The rows of each pair, and below them their mean.  name: of the protocol without its precision."""
-    found: list[Compared] = []
+def precision_table(protocol: Protocol, name: str, columns: MatchedColumns) -> Table:
+    """The table: the rows of each pair and their mean.  name: label of the protocol without its precision."""
+    comparisons: list[PrecisionComparison] = []
     for pair, rows in columns.items():
-        lines = [compared(pair, row, both) for row, both in rows.items()]
-        found += [*lines, *mean_of_rows(pair, lines)]
-    every = [one for rows in columns.values() for both in rows.values() for one in both]
+        lines = [compare_precisions(pair, row, matched) for row, matched in rows.items()]
+        comparisons += [*lines, *mean_of_rows(pair, lines)]
+    all_matched = [match for rows in columns.values() for matched in rows.values() for match in matched]
     return Table(
         name=f"{protocol.slug}-precision",
         title=f"Precision · {name}",
-        caption=caption(protocol, name, every),
+        caption=caption(protocol, name, all_matched),
         heads=HEADS,
-        lines=tuple(TableLine(one.cell.row.label, format_cells(one), one.cell.pair.label) for one in found),
-        tidy=pd.DataFrame([tidy_line(protocol, name, one) for one in found]),
+        lines=tuple(TableLine(each.cell.row.label, line_cells(each), each.cell.pair.label) for each in comparisons),
+        tidy=pd.DataFrame([tidy_line(protocol, name, each) for each in comparisons]),
     )
 
 
-def caption(protocol: Protocol, name: str, every: Sequence[Twins]) -> str:
-    """What is paired, what is asked, and what the last line of a pair is."""
-    apart = [w for w in CONTROLLED if any(len({str(e.provenance(w)) for e in one.values()}) > 1 for one in every)]
-    also = f"Not the same on both sides everywhere, beside the precision: {', '.join(apart)}." if apart else ""
+def caption(protocol: Protocol, name: str, matched: Sequence[MatchedRuns]) -> str:
+    """The caption: what is paired, the criterion, and how the mean of rows is taken."""
+    different = [w for w in EXPECTED_EQUAL if any(len({str(e.provenance(w)) for e in m.values()}) > 1 for m in matched)]
+    also = f"Not the same on both sides everywhere, beside the precision: {', '.join(different)}." if different else ""
     return (
         f"{name}. Scored on the {protocol.judge}. The same runs trained in bf16 and in fp32, by what the records say "
         "was picked: the same networks, teacher, method, knobs, seed and recipe, precision aside. Top-1 after the last "
@@ -172,28 +170,29 @@ def caption(protocol: Protocol, name: str, every: Sequence[Twins]) -> str:
     ).strip()
 
 
-def format_cells(one: Compared) -> tuple[TableCell, ...]:
+def line_cells(comparison: PrecisionComparison) -> tuple[TableCell, ...]:
     """The cells of a line, in the order of HEADS."""
-    both, records = one.difference, " ".join(entry.name for entry in one.entries)
-    inside = MISSING if both is None or both.low is None else f"{format_points(both.low)} to {format_points(both.high)}"
+    difference, records = comparison.difference, " ".join(entry.name for entry in comparison.entries)
     return (
-        TableCell(str(both.n if both else 0), one.lost, records=records),
-        *(TableCell(MISSING if mean is None else format_percent(mean)) for mean in one.means.values()),
-        TableCell(format_points(both.mean) if both else MISSING),
-        TableCell(inside),
-        *map(TableCell, one.verdicts),
+        TableCell(str(difference.n if difference else 0), comparison.left_out, records=records),
+        *(TableCell(MISSING if mean is None else format_percent(mean)) for mean in comparison.means.values()),
+        TableCell(format_points(difference.mean) if difference else MISSING),
+        TableCell(format_interval(difference.low, difference.high) if difference else MISSING),
+        *map(TableCell, comparison.verdicts),
     )
 
 
-def tidy_line(protocol: Protocol, name: str, one: Compared) -> dict[str, object]:
-    """A line of CSV; percent and points."""
-    both, verdicts = one.difference, dict(zip(("mean_within", "interval_within"), one.verdicts, strict=True))
-    numbers = {f"{word}_percent": mean for word, mean in one.means.items()}
-    numbers |= {"difference": both and both.mean} | {word: getattr(both, word, None) for word in ("sd", "low", "high")}
+def tidy_line(protocol: Protocol, name: str, comparison: PrecisionComparison) -> dict[str, object]:
+    """A comparison as a line of CSV; accuracies in percent, differences in percentage points."""
+    difference = comparison.difference
+    verdicts = dict(zip(("mean_within", "interval_within"), comparison.verdicts, strict=True))
+    numbers = {f"{precision}_percent": mean for precision, mean in comparison.means.items()}
+    numbers["difference"] = difference and difference.mean
+    numbers |= {word: getattr(difference, word, None) for word in ("sd", "low", "high")}
     return (
-        columns_of(protocol, one.cell)
-        | {"protocol": name, "method": one.cell.row.method, "n": both.n if both else 0}
+        key_columns(protocol, comparison.cell)
+        | {"protocol": name, "method": comparison.cell.row.method, "n": difference.n if difference else 0}
         | {word: None if value is None else 100 * value for word, value in numbers.items()}
         | verdicts
-        | {"left_out": one.lost, "records": " ".join(entry.name for entry in one.entries)}
+        | {"left_out": comparison.left_out, "records": " ".join(entry.name for entry in comparison.entries)}
     )

@@ -1,4 +1,4 @@
-"""A table as a value: its cells, lines and notes, whatever format it is written in."""
+"""Data classes of a table, independent of the output format; and the sentences and columns that tables share."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from benchmark.report.statistics import LEVEL
 
 @dataclass(frozen=True, slots=True)
 class TableCell:
-    """One cell as printed."""
+    """One cell of a table."""
 
     text: str
-    under: str = ""  # small print: n, what is lacking
+    small_print: str = ""  # printed below the text: n, interval, states of runs without score
     bold: bool = False
-    notes: tuple[int, ...] = ()  # numbers of notes below the table
-    records: str = ""  # names of the records behind it
-    quoted: bool = False  # a number that others printed: in italics
+    notes: tuple[int, ...] = ()  # numbers of the table's notes that belong to the cell
+    records: str = ""  # names of the records behind it, separated by spaces
+    quoted: bool = False  # a number from a paper, in italics
 
 
 @dataclass(frozen=True, slots=True)
 class TableLine:
-    """One row as printed."""
+    """One row of a table."""
 
     label: str
     cells: tuple[TableCell, ...]
-    group: str = ""  # the pair, in tables that have one row per pair and method
+    group: str = ""  # label of the pair, in tables with one row per pair and method
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A footnote of a table: what happened, and what to type."""
+    """A footnote of a table; command: what to type, "" for none."""
 
     number: int
     text: str
@@ -43,62 +43,63 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What page, Markdown, CSV and LaTeX are written from."""
+    """A table, from which the page, Markdown, CSV and LaTeX are written."""
 
-    name: str  # of its files
+    name: str  # of its files, without suffix
     title: str
     caption: str
-    heads: tuple[str, ...]  # of the columns after the label
+    heads: tuple[str, ...]  # headers of the columns after the label
     lines: tuple[TableLine, ...]
-    tidy: pd.DataFrame  # one line per row and pair, numbers unrounded, records named
+    tidy: pd.DataFrame  # contents of the CSV: one line per row and pair, numbers unrounded
     notes: tuple[Note, ...] = ()
-    pick: tuple[str, tuple[str, ...]] = ("", ())  # the column by whose values readers pick lines; those in print
-    head: str = "method"  # of the labels
+    selector: tuple[str, tuple[str, ...]] = ("", ())  # (column to select lines by, values selected in print)
+    head: str = "method"  # header of the label column
 
-    def in_print(self) -> Table:
-        """What paper has room for, of lines that a reader of the page picks from."""
-        column, values = self.pick
+    def for_print(self) -> Table:
+        """The table with only the lines whose value in the selector's column is one of its values."""
+        column, values = self.selector
         if not column:
             return self
-        place = self.heads.index(column)
-        return replace(self, lines=tuple(line for line in self.lines if line.cells[place].text in values))
+        index = self.heads.index(column)
+        return replace(self, lines=tuple(line for line in self.lines if line.cells[index].text in values))
 
     @property
     def grouped(self) -> bool:
+        """Whether lines are grouped by pair."""
         return any(line.group for line in self.lines)
 
     @property
     def groups(self) -> list[tuple[str, list[TableLine]]]:
-        """The lines of each pair together."""
+        """(Pair's label, its lines), in order."""
         return [(name, list(lines)) for name, lines in groupby(self.lines, key=lambda line: line.group)]
 
 
-def runs_per_cell(sizes: set[int]) -> str:
-    """How many runs stand behind the cells of a table: n = 3 runs per cell, n = 1 to 3 runs per cell."""
-    if not sizes:
+def runs_per_cell(counts: set[int]) -> str:
+    """The numbers of runs per cell in words: n = 3 runs per cell, n = 1 to 3 runs per cell."""
+    if not counts:
         return "no student has a score yet"
-    if sizes == {1}:
+    if counts == {1}:
         return "n = 1 run per cell"
-    return f"n = {min(sizes)}{f' to {max(sizes)}' if len(sizes) > 1 else ''} runs per cell"
+    return f"n = {min(counts)}{f' to {max(counts)}' if len(counts) > 1 else ''} runs per cell"
 
 
-def sizes_of(protocol: Protocol) -> set[int]:
-    """The numbers of runs per cell, teachers apart."""
+def run_counts(protocol: Protocol) -> set[int]:
+    """The numbers of scored runs per cell, without the teachers' cells and empty ones."""
     return {len(cell.scored) for cell in protocol.cells.values() if cell.scored and cell.row.kind != "teacher"}
 
 
 def scoring_sentence(protocol: Protocol) -> str:
-    """The first sentence of every caption: judge and n."""
-    return f"Scored on the {protocol.judge}; {runs_per_cell(sizes_of(protocol))}."
+    """The first sentence of every caption: the judge and the number of runs per cell."""
+    return f"Scored on the {protocol.judge}; {runs_per_cell(run_counts(protocol))}."
 
 
-def columns_of(protocol: Protocol, cell: Cell) -> dict[str, object]:
-    """What a line of CSV starts with."""
-    own = dict(protocol.terms)
+def key_columns(protocol: Protocol, cell: Cell) -> dict[str, object]:
+    """The first columns of a line of CSV: protocol, pair, row and n."""
+    terms = dict(protocol.terms)
     return {
         "protocol": protocol.label,
-        "dataset": own["dataset"],
-        "judge": own["judge"],
+        "dataset": terms["dataset"],
+        "judge": terms["judge"],
         "pair": cell.pair.label,
         "row": cell.row.label,
         "method": cell.row.method or (cell.pair.teacher.method if cell.pair.teacher else ""),
@@ -108,5 +109,5 @@ def columns_of(protocol: Protocol, cell: Cell) -> dict[str, object]:
 
 
 def percent_level() -> str:
-    """95 %"""
+    """The level of intervals as text: 95 %."""
     return f"{100 * LEVEL:g} %"
