@@ -1,10 +1,6 @@
 """Entry point of `python -m benchmark`."""
 
-from benchmark.acceleration.openmp import configure_waiting
-
-configure_waiting()  # before anything imports torch
-
-from benchmark.cli.app import main  # noqa: E402
+from benchmark.cli.app import main
 
 if __name__ == "__main__":
     main()
