@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.acceleration.openmp import VARIABLES
 from benchmark.data import datasets
 from benchmark.experiment.run import Run
 from benchmark.store import Store
@@ -30,6 +29,7 @@ from benchmark.sweep.failures import record_failed
 from benchmark.sweep.options import Options
 from benchmark.training import provenance
 
+VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")  # of OpenMP: as in the driver's process
 REPEATS = 3  # of a cohort whose machine is lost
 PATIENCE = 30.0  # seconds without a result after which the cluster is looked at
 CANCEL_SECONDS = 15.0  # for cancelled cohorts to end
