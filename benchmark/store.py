@@ -112,7 +112,7 @@ class Store:
                 raise ValueError(problem)
             value = json.loads(path.read_text())
             if isinstance(value, dict) and value.get("schema", SCHEMA) != SCHEMA:
-                raise ValueError(f"schema {value['schema']}, this program reads {SCHEMA}")
+                raise ValueError(f"schema {value['schema']!r:.40}, this program reads {SCHEMA}")
             record = Record.model_validate(value)
             if "source" in record.provenance:
                 record.provenance["source"] = latest_equivalent(str(record.provenance["source"]))
@@ -124,7 +124,7 @@ class Store:
             why = "it is nested too deep"
         except (ValueError, OSError) as fault:
             why = str(fault)
-        self.complaints.append(f"{path}: not a record, skipped ({why})")
+        self.complaints.append(f"{path}: not a record, skipped ({' '.join(why.split())})")
         return None
 
     # ---- files beside the records

@@ -6,6 +6,8 @@ Besides the input of `generators.py`: records, predictions and published weights
 failure is any outcome but a value or one sentence, or an input that takes more than LIMIT seconds.  Exit code 1 if any.
 """
 
+# ruff: noqa: E402  the folders of what is imported come first
+
 import argparse
 import io
 import json
@@ -14,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -72,8 +75,8 @@ def odd_tensor(seed: int) -> object:
     return random.Random(seed).choice(
         [
             torch.zeros(()), torch.zeros(0), torch.zeros(3, dtype=torch.complex64), torch.zeros(16, dtype=torch.int8),
-            torch.zeros(16).to_sparse(), torch.empty(16, device="meta"), torch.full((16, 3, 3, 3), float("nan")), 5, None,
-            "text", [torch.zeros(2)], torch.zeros(16, 3, 3, 3, dtype=torch.bfloat16), torch.zeros(1).expand(16),
+            torch.zeros(16).to_sparse(), torch.empty(16, device="meta"), torch.full((16, 3, 3, 3), float("nan")), 5,
+            None, "text", [torch.zeros(2)], torch.zeros(16, 3, 3, 3, dtype=torch.bfloat16), torch.zeros(1).expand(16),
             torch.quantize_per_tensor(torch.zeros(16), 0.1, 0, torch.qint8),
         ]
     )  # fmt: skip
@@ -211,6 +214,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0: when all are tried")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, stop)
+    warnings.simplefilter("ignore")  # torch's, about old formats of files
     torch.set_num_threads(1)
     targets = TARGETS | MORE
     shares = sum(target.share for target in targets.values())

@@ -99,4 +99,4 @@ def explain(fault: Exception, under: str = "", keys: Collection[str] = ()) -> st
             message = "there is no such key" + (f"; did you mean {near[0]!r}?" if near else "")
     parts = [f"{part:.60}" for part in (under, *map(str, place)) if part and not BRANCH.fullmatch(part)]
     key = ".".join(parts)
-    return f"{key}: {message}" if key else message
+    return " ".join((f"{key}: {message}" if key else message).split())

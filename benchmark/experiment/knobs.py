@@ -60,7 +60,7 @@ def checked(place: str, knob: Knob, given: Any) -> Any:
         expected = describe(adapter.json_schema())
     except Exception as fault:
         raise BadInput(
-            f"{place} cannot be checked: pydantic does not know the type {shown(knob.kind)}; choose another"
+            f"{place} cannot be checked: its type is {shown(knob.kind)}; use int, float, bool, str, Literal or None"
         ) from fault
     try:
         value = adapter.validate_python(given)

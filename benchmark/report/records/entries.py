@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from benchmark.experiment.error_text import explain
 from benchmark.experiment.run import Run
 from benchmark.store import Record, Store
 
@@ -122,9 +123,7 @@ def read_entry(record: Record, complaints: list[str]) -> Entry | None:
     try:
         entry = Entry(Run.model_validate(record.run), record)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        path = ".".join(map(str, first["loc"])) or "run"
-        complaints.append(f"record {record.name}: its run cannot be read, left out ({path}: {first['msg']})")
+        complaints.append(f"record {record.name}: its run cannot be read, left out ({explain(fault)})")
     if entry and entry.run.id != record.id:
         complaints.append(f"record {entry.name}: its id is not that of its run, {entry.run.id}, left out")
         return None

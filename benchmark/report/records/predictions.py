@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.store import Store
+
+# what numpy and zipfile raise for an archive with changed bytes; RuntimeError: encrypted, or of a version to come
+DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zlib.error, BadZipFile)
 
 
 class Predictions:
@@ -31,7 +35,7 @@ class Predictions:
                 return file["right"].astype(bool) if "right" in file else None
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError, BadZipFile) as fault:
-            why = " ".join(str(fault).split())
+        except DAMAGE as fault:
+            why = " ".join(str(fault).split()) or type(fault).__name__
             self.complaints.append(f"{path}: no predictions, left out of the tests on images ({why})")
             return None
