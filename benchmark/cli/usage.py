@@ -31,9 +31,13 @@ def report_problem(fault: BadInput | UsageError | OSError) -> int:
 
 def usage_problem(fault: UsageError) -> str:
     """What is wrong with the arguments, and where to look them up; "" if help was printed for want of arguments."""
-    text = " ".join(fault.format_message().split())
+    text = fault.format_message()
+    if type(fault).__name__ == "NoArgsIsHelpError":  # its text is the help, unless Rich has printed that
+        print(text, end="", file=sys.stderr)
+        return ""
+    text = " ".join(text.split())
     cause, param = fault.__cause__, getattr(fault, "param", None)
     if isinstance(cause, ValidationError) and param is not None:
         text = f"{'/'.join(param.opts)} {sentence({'ctx': {}} | cause.errors(include_url=False)[0])}"
     command = fault.ctx.command_path if fault.ctx else "python -m benchmark"
-    return text and f"{text.rstrip('.')}; `{command} --help` shows what there is"
+    return f"{text.rstrip('.')}; `{command} --help` shows what there is"

@@ -54,9 +54,14 @@ def _read(path: Path) -> Any:
 def _state(path: Path) -> dict[str, Tensor]:
     content = _read(path)
     state = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not state or not all(isinstance(each, Tensor) for each in state.values()):
+    if not isinstance(state, dict) or not state or not all(map(has_values, state.values())):
         raise BadInput(f'{path} holds no weights: it must be a state_dict or {{"model": state_dict}}')
     return state
+
+
+def has_values(x: Any) -> bool:
+    """Whether `x` is a tensor whose values can be copied into a network's: dense, not quantised, with memory."""
+    return isinstance(x, Tensor) and x.layout == torch.strided and not (x.is_quantized or x.is_meta)
 
 
 def _compare(path: Path, published: dict[str, Tensor], own: dict[str, Tensor], network: str) -> None:

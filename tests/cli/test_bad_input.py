@@ -3,12 +3,14 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from benchmark.cli import app
 from benchmark.errors import BadInput
 from benchmark.experiment.suite import MAX_SEEDS, parse_seeds
+from benchmark.report.records.predictions import Predictions
 from benchmark.store import Store
 
 SUITE = "title: t\ndataset: digits\npairs: [resnet20-resnet8]\nmethods: [ce, kd, lp]\n"
@@ -213,6 +215,38 @@ def test_weights_that_are_not_of_the_network_are_refused(error_of, tmp_path):
         assert str(path) in error_of("import-weights", path, "--model", "resnet8", "--dataset", "cifar100")
     torch.save({"model": {"a": torch.zeros(3)}}, path)
     assert "has 1 tensors" in error_of("import-weights", path, "--model", "resnet8", "--dataset", "cifar100")
+
+
+@pytest.mark.parametrize("odd", [torch.empty(3, device="meta"), torch.zeros(3).to_sparse()], ids=["meta", "sparse"])
+def test_weights_without_values_are_refused(error_of, tmp_path, odd):
+    path = tmp_path / "odd.pth"
+    torch.save({"a": odd}, path)
+    assert str(path) in error_of("import-weights", path, "--model", "resnet8", "--dataset", "cifar100")
+
+
+def test_records_that_are_pipes_nested_too_deep_or_of_an_odd_schema_are_named_in_one_line_each(tmp_path):
+    folder = tmp_path / "records"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.json")
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "odd.json").write_text('{"schema": "a\\nb\\u2028"}')
+    store = Store(tmp_path)
+    assert list(store.records()) == []
+    assert len(store.complaints) == 3
+    for complaint, reason in zip(store.complaints, ("nested too deep", "schema 'a", "it is a pipe"), strict=True):
+        assert reason in complaint
+        assert len(complaint.splitlines()) == 1
+
+
+def test_predictions_of_a_zip_file_of_a_version_to_come_are_left_out_with_a_sentence(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    np.savez(tmp_path / "predictions" / "x.npz", right=np.ones(3, bool))
+    data = bytearray((tmp_path / "predictions" / "x.npz").read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 224  # the version that is needed to read it
+    (tmp_path / "predictions" / "x.npz").write_bytes(data)
+    reader = Predictions(Store(tmp_path))
+    assert reader.correct("x") is None
+    assert "zip file version" in reader.complaints[0]
 
 
 # ---- plug-ins

@@ -31,7 +31,7 @@ class Predictions:
     def _read(self, id: str) -> NDArray[np.bool_] | None:
         path = self.folder / f"{id}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return file["right"].astype(bool) if "right" in file else None
         except FileNotFoundError:
             return None
