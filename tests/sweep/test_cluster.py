@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,3 +209,148 @@ def test_rubbish_is_named_and_leaves_nothing_behind(tmp_path, parcel_, reason):
     with pytest.raises(ValueError, match=reason):
         parcel.keep(RUN, parcel_, Store(tmp_path), {})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+# ---- a sweep, with a stand-in for Ray
+ONE_THREAD = Footprint("cpu", 1, 0)
+
+
+class StandIn:
+    """Ray as far as a sweep uses it; `outcomes` says at once what a task with a cohort returns."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+        class RayTaskError(RayError):
+            def __init__(self, cause):
+                super().__init__("train() on machine 10.1.2.3 failed")
+                self.cause = cause
+
+    def __init__(self, outcomes):
+        self.outcomes, self.submitted, self.values, self.resources = outcomes, [], {}, {}
+
+    def put(self, value):
+        self.values[len(self.values)] = value
+        return len(self.values) - 1
+
+    def remote(self, **resources):
+        self.resources = resources
+        return lambda function: SimpleNamespace(remote=self.submit)
+
+    def submit(self, job, images, *teachers):
+        self.submitted.append(job.task.cohort)
+        return self.put(self.outcomes(job.task.cohort))
+
+    def wait(self, references, num_returns, timeout):
+        return references[:1], references[1:]
+
+    def get(self, reference):
+        if isinstance(self.values[reference], Exception):
+            raise self.values[reference]
+        return self.values[reference]
+
+    def nodes(self):
+        return []
+
+
+@pytest.fixture
+def sweep(monkeypatch, tmp_path):
+    """A function: outcomes, cohorts -> the store after a sweep, and the stand-in."""
+
+    def run(outcomes, *cohorts, footprint=ONE_THREAD):
+        ray, own = StandIn(outcomes), options(tmp_path)
+        monkeypatch.setattr(executor, "import_ray", lambda: ray)
+        executor.Sweep(print, Store(own.results), own, footprint).train([runner.Task(each, own) for each in cohorts])
+        return Store(own.results), ray
+
+    return run
+
+
+def errors(store):
+    return {record.run["method"]: record.error for record in store.latest().values() if record.error}
+
+
+PLAIN = [TEACHER.model_copy(update={"seed": seed, "method": method}) for seed, method in enumerate(("kd", "sp"), 1)]
+
+
+def test_the_resources_and_the_repeats_are_those_of_the_footprint(sweep):
+    _, ray = sweep(result_of, [TEACHER], footprint=Footprint("cuda", 3, 0.25))
+    assert (ray.resources["num_cpus"], ray.resources["num_gpus"], ray.resources["max_retries"]) == (3, 0.25, 3)
+
+
+def result_of(cohort):
+    return result(cohort[0])
+
+
+def test_teachers_are_submitted_first_and_kept_beside_their_records(sweep):
+    store, ray = sweep(result_of, [TEACHER], [RUN])
+    assert ray.submitted == [[TEACHER], [RUN]]
+    assert store.weights(TEACHER.id).parent.name == "teachers"
+    assert store.weights(RUN.id).parent.name == "weights"
+    assert not list((store.root / "checkpoints").glob(".*")), "the token is removed"
+    assert sum(isinstance(value, tuple) for value in ray.values.values()) == 1, "the data set is sent once"
+
+
+def test_a_cohort_whose_process_is_lost_trains_again_run_by_run_and_only_the_guilty_fails(sweep, capsys):
+    lost = Fault({"type": "Failed", "message": "its process ended with exit code 9"}, lost=True)
+
+    def outcomes(cohort):
+        return Parcel({}, lost) if any(run.method == "sp" for run in cohort) else result(cohort[0])
+
+    store, ray = sweep(outcomes, PLAIN)
+    assert ray.submitted == [PLAIN, [PLAIN[0]], [PLAIN[1]]]
+    assert errors(store) == {"sp": lost.error}
+    assert "2 runs without a result train again, one by one" in capsys.readouterr().err
+
+
+def test_a_cohort_that_exceeds_its_time_fails_and_keeps_what_had_ended(sweep):
+    late = Fault({"type": "TimeLimit", "message": worker.too_long(3600.0)})
+    store, ray = sweep(lambda cohort: replace(result(PLAIN[0]), fault=late), PLAIN)
+    assert ray.submitted == [PLAIN]
+    assert errors(store) == {"sp": late.error}
+    assert "after 1 hours" in late.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "message"),
+    [
+        (StandIn.exceptions.RayTaskError(OSError("disk full\nfurther")), "OSError", "its worker failed: disk full"),
+        (StandIn.exceptions.RayError("node 10.1.2.3 died"), "RayError", "its worker or machine was lost"),
+        ({"accuracy": "good"}, "Rubbish", "its worker returned dict instead of results"),
+        (Parcel({}), "Failed", "its worker returned no record"),
+        (
+            Parcel({f"records/{PLAIN[0].id}-1.json": b"?"}),
+            "Rubbish",
+            "its worker returned a record that cannot be read",
+        ),
+    ],
+    ids=["raised", "lost", "no parcel", "empty", "rubbish"],
+)
+def test_whatever_a_worker_does_its_run_fails_with_the_reason_and_without_the_names_of_machines(
+    sweep, outcome, kind, message
+):
+    store, _ = sweep(lambda cohort: outcome if cohort[0] == PLAIN[0] else result(cohort[0]), *([run] for run in PLAIN))
+    error = errors(store)["kd"]
+    assert error["type"] == kind
+    assert error["message"].startswith(message)
+    assert "10.1.2.3" not in str(error)
+    assert store.latest()[PLAIN[1].id].status == "done"
+
+
+def test_students_of_a_failed_teacher_have_no_record_and_others_have_one(sweep):
+    def outcomes(cohort):
+        if cohort[0].teacher or cohort[0] == TEACHER:
+            return Parcel({}, Fault({"type": "ValueError", "message": "no weights of its teacher"}))
+        return result(cohort[0])
+
+    store, _ = sweep(outcomes, [TEACHER], [RUN], [PLAIN[0]])
+    assert {record.run["method"]: record.status for record in store.latest().values()} == {"ce": "failed", "kd": "done"}
+    assert RUN.id not in store.latest()
+
+
+def test_a_teacher_that_is_stored_is_sent_from_the_store(sweep, tmp_path):
+    Store(tmp_path / "results").keep_weights(TEACHER.id, b"stored")
+    store, ray = sweep(result_of, [RUN])
+    assert any(value == Parcel({f"weights/{TEACHER.id}.safetensors": b"stored"}) for value in ray.values.values())
+    assert store.latest()[RUN.id].status == "done"

@@ -23,9 +23,10 @@ from benchmark.sweep.options import Options
 from methods import registry
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: python -m pip install -r requirements-cluster.txt")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
 
 PLUGIN = '''
 """Methods that go wrong on a worker."""
@@ -223,7 +224,7 @@ def sixty_four():
     ]
 
 
-def test_sixty_four_cohorts_keep_both_nodes_busy_and_students_wait_for_their_own_teacher_only(
+def test_sixty_four_cohorts_use_both_nodes_one_at_a_time_each_and_students_wait_for_their_teacher(
     options, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(worker, "train", made_up(tmp_path))
@@ -239,14 +240,31 @@ def test_sixty_four_cohorts_keep_both_nodes_busy_and_students_wait_for_their_own
         assert sum(a <= start < b for a, b, other in spans if other == node) == 1
     for (run,), (start, _, _) in zip(cohorts, spans, strict=True):
         assert not run.teacher or found[run.teacher.id][1] <= start
-    firsts = [spans[number][0] for number in range(8)]
-    assert (
-        min(start for (run,), (start, _, _) in zip(cohorts, spans, strict=True) if run.teacher) < max(firsts)
-        or max(firsts) < sorted(start for start, _, _ in spans)[20]
-    ), "no barrier holds the students back, and teachers are not left for later"
     lengths, after = schedule.lengths(cohorts, []), schedule.dependencies(cohorts)
     first = {cohorts[number][0].id for number in schedule.submission_order(lengths, after)[:2]}
     assert first & {cohorts[n][0].id for n in sorted(range(64), key=lambda n: spans[n][0])[:2]}
+
+
+def test_a_student_starts_as_soon_as_its_own_teacher_is_there_while_another_teacher_still_trains(
+    options, monkeypatch, tmp_path
+):
+    short, long = a_run("ce", "resnet14", epochs=5), a_run("ce", "resnet20", epochs=9)
+    students, own = [a_run("kd", teacher=short), a_run("kd", teacher=long)], options()
+    first = students[0].id
+
+    def train(job, images, *teachers):
+        run, patience = job.task.cohort[0], time.monotonic() + 120
+        (tmp_path / f"{run.id}.started").touch()
+        while run.student == "resnet20" and not (tmp_path / f"{first}.started").exists():
+            if time.monotonic() > patience:
+                return Parcel({}, Fault({"type": "Failed", "message": "no student came"}))
+            time.sleep(0.02)
+        return Parcel({}, Fault({"type": "Failed", "message": "made up"}))
+
+    monkeypatch.setattr(worker, "train", train)
+    runner.run(students, own)
+    messages = {record.run["student"]: record.error["message"] for record in Store(own.results).records()}
+    assert messages == {"resnet14": "made up", "resnet20": "made up"}
 
 
 def test_ctrl_c_cancels_the_cohorts_and_the_same_call_goes_on(options, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """Cohorts on several workers: grouping, order of submission, and how long all takes, in simulated time."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.experiment.run import Recipe, Run, Steps
-from benchmark.store import Record
-from benchmark.sweep import plan, schedule
+from benchmark.store import Record, Store
+from benchmark.sweep import estimate, plan, runner, schedule
+from benchmark.sweep.options import Options
 
 
 def a_run(student="resnet8", method="kd", teacher=None, seed=0, epochs=2):
@@ -152,3 +154,34 @@ def test_cohorts_are_submitted_after_those_they_wait_for(work):
     order = schedule.submission_order(durations, after)
     assert sorted(order) == list(range(len(durations)))
     assert all(order.index(earlier) < order.index(number) for number, each in enumerate(after) for earlier in each)
+
+
+# ---- in the plan
+def test_the_plan_says_how_the_time_falls_with_the_number_of_devices_and_what_bounds_it():
+    students = [a_run(teacher=FIRST, seed=seed) for seed in range(4)]
+    known = [a_record(FIRST, "this", 5.0), a_record(students[0], "this", 10.0)]  # 10 s, then 4 cohorts of 20 s
+    text = estimate.scaling([FIRST, *students], 16, known, "this")
+    assert text.startswith("time with --executor ray on 1, 2, 4, 8 devices: 1 min 30 s, 50 s, 30 s, 30 s; ")
+    assert "never less than 30 s" in text
+    assert "not measured" not in text
+
+
+def test_cohorts_that_were_not_measured_are_named_and_without_any_nothing_is_claimed():
+    runs = [FIRST, a_run(teacher=FIRST), a_run(teacher=SECOND)]
+    text = estimate.scaling(runs, 16, [a_record(FIRST, "this", 5.0)], "this")
+    assert text.endswith("; 2 cohorts with networks not measured yet are left out")
+    assert estimate.scaling(runs, 16, [a_record(FIRST, "other", 5.0)], "this") == ""
+    assert estimate.scaling([FIRST], 16, [a_record(FIRST, "this", 5.0)], "this") == ""
+
+
+def test_a_plan_for_a_cluster_uses_the_device_that_was_measured(tmp_path):
+    store, runs = Store(tmp_path), [a_run(teacher=FIRST, seed=1), a_run(teacher=FIRST, seed=2)]
+    for run in (FIRST, a_run(teacher=FIRST)):
+        store.add(a_record(run, "a GPU far away", 5.0))
+    options = Options("digits", tmp_path, tmp_path, "cpu", executor="ray")
+    text = estimate.describe(runner.make_plan(runs, options), options)
+    assert "time: about 30 s on a GPU far away" in text
+    assert "on 1, 2, 4, 8 devices: 30 s, 20 s, 20 s, 20 s" in text
+    assert "wave 2: resnet20-resnet8 kd seed 1\n" in text
+    here = replace(options, executor="here")
+    assert "not measured yet on" in estimate.describe(runner.make_plan(runs, here), here)

@@ -32,6 +32,7 @@ class Footprint:
 def import_ray() -> Any:
     """The package.  Raises BadInput if it is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # every line of the workers' progress is shown
     try:
         import ray
     except ImportError as fault:
@@ -68,7 +69,7 @@ def cluster(options: Options) -> Iterator[Footprint]:
             log_to_driver=not options.quiet,
             runtime_env=code,
         )
-    except (OSError, RuntimeError, ValueError) as fault:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as fault:
         raise BadInput(unreachable(where, str(fault).strip().partition("\n")[0])) from fault
     try:
         found = live_nodes(ray)
@@ -98,7 +99,8 @@ def unreachable(where: str, reason: str) -> str:
     """The sentence for a cluster that cannot be joined."""
     return (
         f"no Ray cluster can be joined at {where or 'this machine'} ({reason}): "
-        "start one with `ray start --head`, with the same versions of Ray and Python everywhere"
+        "start one with `ray start --head`, with the same versions of Ray and Python everywhere, and the same "
+        "RAY_AUTH_MODE and RAY_AUTH_TOKEN"
     )
 
 
