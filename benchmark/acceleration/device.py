@@ -11,6 +11,8 @@ from functools import cache
 import torch
 
 INSTRUCTION_SETS = {"AVX2": "avx2", "AVX512": "avx512", "AVX512-BF16": "avx512_bf16", "AMX": "amx_tile"}  # as in torch
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # words of mallopt
+GIBIBYTE = 1 << 30
 BF16_INSTRUCTIONS = {"AVX512-BF16", "AMX"}
 EMULATION = (
     "warning: this processor has no instructions for bfloat16, so that --precision bf16 is emulated and many times "
@@ -108,8 +110,9 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library, which has habits of its own
         return
-    for word in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-        mallopt(word, 1 << 30)
+    mallopt(TRIM_THRESHOLD, GIBIBYTE)
+    if not mallopt(MMAP_THRESHOLD, GIBIBYTE):  # glibc before 2.35 refuses more than this
+        mallopt(MMAP_THRESHOLD, 32 << 20)
 
 
 def is_sticky(fault: BaseException) -> bool:

@@ -19,6 +19,13 @@ student over those of the plain loop (`speed`); one call differs from the next b
     second pass over a map from its end, for the caches          norms 11 to 24 % slower                   dropped
     evaluation every k epochs                                    would save 4 %, leaves gaps in the curve  dropped
 
+The same in float32, AVX2 emulated (ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2, C code for AVX2), with other work
+beside it: alone 1.32 -> 1.85, cohort 2.1 -> 2.9; on the same processor with AVX-512 1.42 -> 1.66 and 2.4 -> 2.55.
+
+    Winograd's filtering in 3 x 3 convolutions                   teacher - 30 %, student's step - 20 %     kept
+    norm, sum and ReLU in one pass                               student's step - 2 to 5 %                 kept
+    teacher on one batch at once, not two                        its pass - 12 %                           kept
+
 On a GPU nothing has been measured.  Expected there, and therefore written: whole steps replayed as CUDA graphs
 (launching some hundred kernels from Python: 5 ms or more a step; replayed: 2 or less), lanes on streams of their own (a
 kernel at batch 64 fills a part of the device), the teacher replayed and asked for four batches at once, evaluation in

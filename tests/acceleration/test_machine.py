@@ -87,18 +87,20 @@ def test_a_student_computes_in_bf16_and_shows_float32():
     assert {p.dtype for p in net.parameters()} == {p.grad.dtype for p in net.parameters()} == {torch.float32}
 
 
-def gradient(here, prepare):
-    """The gradient of a resnet20 on a batch, all parameters in one row."""
-    net = prepare(trained("resnet20"))
-    F.cross_entropy(here.forward(net, pictures(32)).logits, torch.arange(32) % 10).backward()
+def gradient(here, prepare, name, count):
+    """The gradient of a network on a batch of `count` images, all parameters in one row."""
+    net = prepare(trained(name))
+    x = pictures(count).to(next(net.parameters()).dtype)
+    logits = net(x).logits if x.dtype == torch.float64 else here.forward(net, x).logits
+    F.cross_entropy(logits, torch.arange(count) % 10).backward()
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
 
 def test_gradients_in_bf16_are_as_true_as_those_of_torch_without_our_kernels():
     exact, half = Machine(CPU, "fp32"), Machine(CPU, "bf16")
-    wanted = gradient(exact, exact.to_device)
-    ways = (half.prepare_student, half.to_device)
-    ours, theirs = (F.cosine_similarity(gradient(half, way), wanted, dim=0) for way in ways)
+    wanted = gradient(exact, exact.to_device, "resnet20", count=32)
+    ways = [gradient(half, how, "resnet20", count=32) for how in (half.prepare_student, half.to_device)]
+    ours, theirs = (F.cosine_similarity(way, wanted, dim=0) for way in ways)
     assert ours > 0.95
     assert ours > theirs - 0.01
 
@@ -117,10 +119,11 @@ def normalised(x, shortcut, module, act):
 @pytest.mark.parametrize(("width", "size", "count"), [(16, 8, 5), (24, 7, 3), (300, 3, 2), (1, 2, 2), (240, 1, 4)])
 @pytest.mark.parametrize("act", [False, True])
 @pytest.mark.parametrize("joined", [False, True])
-def test_the_kernels_equal_the_definition_in_float64(width, size, count, act, joined):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_kernels_equal_the_definition_in_float64(width, size, count, act, joined, dtype):
     stream = seeds.generator("norm", width)
     x, s, g = (torch.randn(count, width, size, size, generator=stream) * 2 + 1 for _ in range(3))
-    x, s, g = (z.to(memory_format=LAST).bfloat16() for z in (x, s, g))
+    x, s, g = (z.to(dtype, memory_format=LAST) for z in (x, s, g))
     quick = batch_norm.use_fused_norm(Norm(width, act))
     torch.nn.init.uniform_(quick.weight, 0.5, 2)
     leaves = [x.clone().requires_grad_(), *([s.clone().requires_grad_()] if joined else [])]
@@ -135,13 +138,24 @@ def test_the_kernels_equal_the_definition_in_float64(width, size, count, act, jo
 
 
 @kernels
-def test_the_kernels_move_the_running_statistics_as_torch_does():
-    x = pictures(6).bfloat16()
-    quick, plain = batch_norm.use_fused_norm(Norm(3)), Norm(3)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 1e-4), (torch.float32, 1e-6)])
+def test_the_kernels_move_the_running_statistics_as_torch_does_in_float64(dtype, bound):
+    x = pictures(6).to(dtype)
+    quick, plain = batch_norm.use_fused_norm(Norm(3)), Norm(3).double()
     for _ in range(3):
-        quick(x), plain(x.float())
+        quick(x), plain(x.double())
     for name, value in plain.state_dict().items():
-        torch.testing.assert_close(quick.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(quick.state_dict()[name].to(value.dtype), value, rtol=bound, atol=bound)
+
+
+@kernels
+def test_in_float32_the_variance_of_values_far_from_0_is_as_exact_as_the_values():
+    x = pictures(6) + 1000.0
+    exact = x.double()
+    y = batch_norm.use_fused_norm(norm := Norm(3))(x)
+    torch.testing.assert_close(norm.running_var.double(), 0.9 + 0.1 * exact.var((0, 2, 3)), rtol=1e-6, atol=0)
+    wanted = normalised(exact, None, norm, act=False)
+    assert (y - wanted).abs().max() < 1000 * 2 * torch.finfo(torch.float32).eps
 
 
 @kernels
@@ -154,11 +168,34 @@ def test_what_is_not_a_number_is_not_hidden_by_the_relu(bad):
     assert y[:, 0].isfinite().all()
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_step_computed_twice_has_equal_bits(precision):
+    here = Machine(CPU, precision)
+    gradients = [gradient(here, here.prepare_student, "resnet8", count=16) for _ in range(3)]
+    assert all(each.equal(gradients[0]) for each in gradients)
+
+
+def test_a_gradient_in_fp32_is_as_true_as_that_of_torch_without_our_kernels():
+    here = Machine(CPU, "fp32")
+    exact = gradient(here, lambda net: here.to_device(net).double(), "resnet8", count=16)
+    ours, theirs = (gradient(here, how, "resnet8", count=16) for how in (here.prepare_student, here.to_device))
+    assert (ours - exact).norm() < 2 * (theirs - exact).norm()
+
+
 @kernels
-def test_the_kernels_answer_twice_the_same():
-    x = torch.randn(64, 16, 16, 16, generator=seeds.generator("twice")).to(memory_format=LAST).bfloat16()
-    answers = [batch_norm.use_fused_norm(Norm(16, act=True))(x) for _ in range(5)]
-    assert all(answer.equal(answers[0]) for answer in answers)
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_student_trains_on_the_compiled_kernels_and_its_record_says_so(precision):
+    here = Machine(CPU, precision)
+    net = here.prepare_student(models.build("resnet8", 10))
+    assert {type(m) for m in net.modules() if isinstance(m, Norm)} == {batch_norm.FusedNorm}
+    assert here.facts()["kernels"] is True
+
+
+@kernels
+def test_maps_of_two_types_are_joined_by_torch():
+    x = pictures(4)
+    quick, plain = batch_norm.use_fused_norm(Norm(3)), Norm(3)
+    assert quick.join(x, x.bfloat16()).equal(plain.join(x, x.bfloat16()))
 
 
 @kernels

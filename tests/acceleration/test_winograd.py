@@ -11,7 +11,13 @@ from benchmark.experiment import seeds
 from benchmark.models.net import fold
 
 pytestmark = pytest.mark.skipif(winograd.kernels() is None, reason="no C compiler, or no AVX2")
-SHAPES = [(2, 16, 16, 8, 8), (1, 16, 32, 7, 5), (3, 64, 48, 1, 1), (5, 32, 16, 2, 9)]  # N, C, K, H, W
+SHAPES = [
+    (2, 16, 16, 8, 8),
+    (1, 16, 32, 7, 5),
+    (3, 64, 48, 1, 1),
+    (5, 32, 16, 2, 9),
+    (2, 272, 256, 4, 3),
+]  # N, C, K, H, W
 
 
 def random_tensors(n, c, k, h, w):

@@ -1,10 +1,11 @@
-/* Batch normalisation in training, with residual sum and ReLU, on channels-last maps: one pass to measure, one to apply,
-   in each direction.  Sums are kept in float over RUN tiles and in double beyond; threads' sums are added in order, so
-   equal inputs on equally many threads give equal bits.
+/* Batch normalisation in training, with residual sum and ReLU, on channels-last maps: one pass to measure, one to
+   apply, in each direction.  Sums are kept in float over RUN tiles and in double beyond; threads' sums are added in
+   order, so equal inputs on equally many threads give equal bits.
 
    The second half of this file is compiled twice, for maps in bfloat16 and in float: forward_bf16, forward_float, ...
 
-   m rows (images x pixels) · c channels · a tile is a few whole rows, long enough for wide instructions · n its length */
+   m rows (images x pixels) · c channels · a tile is a few whole rows, long enough for wide instructions · n its length
+ */
 #ifndef TYPE
 #include <math.h>
 #include <omp.h>

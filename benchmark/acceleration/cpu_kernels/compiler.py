@@ -21,7 +21,8 @@ def load(source: Path) -> ctypes.CDLL | None:
     if compiler is None or platform.system() != "Linux":
         return None
     processor = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags")), "")
-    text = "\0".join((source.read_text(), processor, compiler, *FLAGS))
+    headers = [header.read_text() for header in sorted(source.parent.glob("*.h"))]
+    text = "\0".join((source.read_text(), *headers, processor, compiler, *FLAGS))
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kd-benchmark"
     library = cache / f"{source.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     try:

@@ -45,12 +45,12 @@ class FusedConv(nn.Module):
 
 
 def fuse_convolutions(net: nn.Module) -> nn.Module:
-    """The same network, in place, every folded ConvNorm in it replaced where something faster computes in its type."""
+    """The same network, in place, its convolutions replaced where something faster computes in their type."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, ConvNorm):
                 setattr(module, name, fastest(child))
-    return net
+    return winograd.use_winograd(net)  # convolutions that no ConvNorm holds, as before an activation
 
 
 def fastest(folded: ConvNorm) -> nn.Module:

@@ -1,70 +1,13 @@
 /* 3 x 3 convolutions of float maps, channels last, stride 1, padding 1, by Winograd's minimal filtering F(2x2, 3x3):
-   each tile of 2 x 2 outputs takes 16 products per pair of channels instead of 36.  Lavin & Gray, arXiv:1509.09308, 4.1.
+   a tile of 2 x 2 outputs takes 16 products per pair of channels instead of 36.  Lavin & Gray, arXiv:1509.09308, 4.1.
 
-   An output is computed in the same order whatever tiles lie beside it, so neither threads nor batches change its bits.
+   An output is computed in the same order whatever tiles lie beside it: threads and batches do not change its bits.
 
-   n images · h, w their size · c channels of the input, a multiple of WIDE · k of the output, of 2 * WIDE · p = 4 * i + j
-   a place in a transformed tile · d, u, m transformed tiles (p, t, c), weight (p, c, k), products (p, t, k) of a block */
-#include <math.h>
-#include <omp.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { WIDE = 8, PLACES = 16 }; /* floats in a vector, places of a tile */
-enum { ROWS = 6, BLOCK = 12 };  /* tiles whose sums fit into registers, tiles of a block, whose places fit into a cache */
-typedef float vec __attribute__((vector_size(4 * WIDE), aligned(4)));
-
-typedef struct {
-  long n, h, w, c, k, down, across; /* tiles in an image, each way */
-} shape;
-
-typedef struct {
-  long n, top, left; /* image, first row and column of the outputs */
-} tile;
-
-static inline vec load(const float *from) { return *(const vec *)from; }
-static inline void store(float *to, vec v) { *(vec *)to = v; }
-
-static inline tile tile_at(const shape *s, long index) {
-  long row = index / s->across;
-  return (tile){row / s->down, 2 * (row % s->down), 2 * (index % s->across)};
-}
-
-/* Inputs around a tile, 4 x 4, of WIDE channels from `channel` on; 0 outside the image. */
-static inline void gather(const shape *s, const float *x, tile t, long channel, vec in[4][4]) {
-  const float *corner = x + ((t.n * s->h + t.top - 1) * s->w + t.left - 1) * s->c + channel;
-  int inside = t.top > 0 && t.left > 0 && t.top + 2 < s->h && t.left + 2 < s->w;
-  for (int i = 0; i < 4; i++)
-    for (int j = 0; j < 4; j++) {
-      long row = t.top - 1 + i, column = t.left - 1 + j;
-      int there = inside || (row >= 0 && row < s->h && column >= 0 && column < s->w);
-      in[i][j] = there ? load(corner + (i * s->w + j) * s->c) : (vec){0};
-    }
-}
-
-/* d = B' x B for the tiles from `first` on. */
-static void transform_input(const shape *s, const float *x, long first, long count, float *d) {
-  long step = BLOCK * s->c;
-  for (long t = 0; t < count; t++)
-    for (long channel = 0; channel < s->c; channel += WIDE) {
-      vec in[4][4], half[4][4];
-      gather(s, x, tile_at(s, first + t), channel, in);
-      for (int j = 0; j < 4; j++) {
-        half[0][j] = in[0][j] - in[2][j];
-        half[1][j] = in[1][j] + in[2][j];
-        half[2][j] = in[2][j] - in[1][j];
-        half[3][j] = in[1][j] - in[3][j];
-      }
-      for (int i = 0; i < 4; i++) {
-        vec *r = half[i];
-        float *to = d + 4 * i * step + t * s->c + channel;
-        store(to, r[0] - r[2]);
-        store(to + step, r[1] + r[2]);
-        store(to + 2 * step, r[2] - r[1]);
-        store(to + 3 * step, r[1] - r[3]);
-      }
-    }
-}
+   n images · h, w their size · c channels of the input, a multiple of WIDE · k of the output, of 2 * WIDE
+   p = 4 * i + j a place in a transformed tile · of a block: d transformed tiles (p, t, c), u transformed weight
+   (p, c, k), m their products (p, t, k) */
+enum { BLOCK = 12, ROWS = 6 }; /* tiles whose places fit into the first cache, whose sums fit into registers */
+#include "winograd.h"
 
 /* m = d u at every place. */
 static void multiply(const shape *s, const float *d, const float *u, float *m) {
@@ -92,8 +35,8 @@ static void transform_output(const shape *s, const float *m, const float *bias, 
                              long first, long count, float *y) {
   long step = BLOCK * s->k;
   float floor = act ? 0 : -INFINITY;
-  for (long t = 0; t < count; t++) {
-    tile place = tile_at(s, first + t);
+  tile place = tile_at(s, first);
+  for (long t = 0; t < count; t++, place = next(s, place)) {
     for (long channel = 0; channel < s->k; channel += WIDE, m += WIDE) {
       vec half[2][4], start = bias ? load(bias + channel) : (vec){0};
       for (int j = 0; j < 4; j++) {
@@ -130,8 +73,8 @@ void convolve(const float *x, const float *u, const float *bias, const float *sh
 }
 
 /* Of WIDE outputs, from `corner` on, the part of u for one input; u is at its first place. */
-static inline void transform_corner(const float *corner, long by_k, long by_row, long by_column, long step, float *u) {
-  vec g[3], half[4][3];
+INLINE void transform_corner(const float *corner, long by_k, long by_row, long by_column, long step, float *u) {
+  vec g[3] = {0}, half[4][3];
   for (int j = 0; j < 3; j++) {
     for (int i = 0; i < 3; i++)
       for (int l = 0; l < WIDE; l++) g[i][l] = corner[l * by_k + i * by_row + j * by_column];
@@ -149,8 +92,9 @@ static inline void transform_corner(const float *corner, long by_k, long by_row,
   }
 }
 
-/* u = G weight G', the weight of c inputs and k outputs read by steps from one to the next along k, c, rows, columns. */
-void transform_weight(const float *weight, long by_k, long by_c, long by_row, long by_column, long c, long k, float *u) {
+/* u = G weight G', the weight of c inputs and k outputs read by steps along k, c, rows and columns. */
+void transform_weight(const float *weight, long by_k, long by_c, long by_row, long by_column, long c, long k,
+                      float *u) {
   _Pragma("omp parallel for schedule(static)") for (long first = 0; first < c; first += WIDE)
     for (long to = 0; to < k; to += WIDE)
       for (long from = first; from < first + WIDE; from++) /* inputs lie beside each other: a line is read once */

@@ -1,9 +1,9 @@
 """3 x 3 convolutions in float32 on a CPU by Winograd's minimal filtering: 4 products where the definition has 9.
 
-Serves students, forward and in the gradient of their input, and frozen teachers, with bias, residual sum and ReLU in
-the same pass.  Answers are as exact as those of the definition in float32, and do not depend on the number of threads
-or on the other images of a batch.  `winograd.c` is compiled once; where it cannot be, networks stay as they are.
-Lavin & Gray, CVPR 2016, arXiv:1509.09308, section 4.1.
+Serves students, forward and backward, and frozen teachers, with bias, residual sum and ReLU in the same pass.  Answers
+are as exact as those of the definition in float32.  Outputs and the gradient of the input do not depend on the number
+of threads or on the other images of a batch; that of the weight is summed by threads, in order.  The C code is compiled
+once; where it cannot be, networks stay as they are.  Lavin & Gray, CVPR 2016, arXiv:1509.09308, section 4.1.
 
 N images · C channels in · K channels out · H, W of a feature map
 """
@@ -11,6 +11,8 @@ N images · C channels in · K channels out · H, W of a feature map
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,23 +24,36 @@ from benchmark.acceleration.cpu_kernels import compiler
 from benchmark.acceleration.device import instruction_sets
 from benchmark.models.net import ConvNorm
 
-SOURCE = Path(__file__).with_name("winograd.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("winograd.c", "winograd_gradient.c")]
 LAST = torch.channels_last
 FORM = ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")  # kernel, stride, padding, dilation, groups, padding mode
 CHANNELS = 16  # what channels must be a multiple of, in and out
 FLOAT = 4  # bytes
+MAX_SUMS = 1 << 16  # pairs of channels up to which each thread keeps sums of its own, of 64 bytes a pair
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The compiled functions."""
+
+    convolve: Callable[..., None]
+    transform_weight: Callable[..., None]
+    weight_gradient: Callable[..., None]
 
 
 @cache
-def kernels() -> ctypes.CDLL | None:
+def kernels() -> Kernels | None:
     """The compiled kernels; None where they cannot be made, or where the processor has no vectors for them."""
-    library = compiler.load(SOURCE) if "AVX2" in instruction_sets() else None
-    if library is not None:
-        at, whole = ctypes.c_void_p, ctypes.c_long
-        library.convolve.argtypes = [at] * 4 + [ctypes.c_int] + [whole] * 5 + [at]
-        library.transform_weight.argtypes = [at] + [whole] * 6 + [at]
-        library.convolve.restype = library.transform_weight.restype = None
-    return library
+    libraries = [compiler.load(source) for source in SOURCES] if "AVX2" in instruction_sets() else [None]
+    if None in libraries:
+        return None
+    output, gradient = libraries
+    at, whole = ctypes.c_void_p, ctypes.c_long
+    output.convolve.argtypes = [at] * 4 + [ctypes.c_int] + [whole] * 5 + [at]
+    output.transform_weight.argtypes = [at] + [whole] * 6 + [at]
+    gradient.weight_gradient.argtypes = [at] * 2 + [whole] * 5 + [at] + [whole] * 4
+    output.convolve.restype = output.transform_weight.restype = gradient.weight_gradient.restype = None
+    return Kernels(output.convolve, output.transform_weight, gradient.weight_gradient)
 
 
 def serves(conv: nn.Conv2d) -> bool:
@@ -75,6 +90,18 @@ def convolve(
     return y
 
 
+def weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of the weight (K, C, 3, 3), from the input (N, C, H, W) and the output's gradient (N, K, H, W)."""
+    if weight.shape[0] * weight.shape[1] > MAX_SUMS:
+        form = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+        return torch.ops.aten.convolution_backward(dy, x, weight, None, *form, [False, True, False])[1]
+    x, dy = (tensor.contiguous(memory_format=LAST) for tensor in (x, dy))
+    count, inward, height, width = x.shape
+    size, dweight = (count, height, width, inward, len(weight)), torch.empty_like(weight)
+    kernels().weight_gradient(x.data_ptr(), dy.data_ptr(), *size, dweight.data_ptr(), *dweight.stride())
+    return dweight
+
+
 class WinogradFunction(torch.autograd.Function):
     """x (N, C, H, W) convolved with the weight (K, C, 3, 3), plus the bias (K,) if there is one."""
 
@@ -88,10 +115,8 @@ class WinogradFunction(torch.autograd.Function):
     def backward(ctx, dy: Tensor):
         x, weight = ctx.saved_tensors
         dx = convolve(dy, transform_weight(weight, transposed=True)) if ctx.needs_input_grad[0] else None
-        wanted = [False, *ctx.needs_input_grad[1:]]
-        form = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
-        _, dw, db = torch.ops.aten.convolution_backward(dy, x, weight, [len(weight)], *form, wanted)
-        return dx, dw, db
+        dw = weight_gradient(x, dy, weight) if ctx.needs_input_grad[1] else None
+        return dx, dw, dy.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 class WinogradConv(nn.Conv2d):
