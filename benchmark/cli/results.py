@@ -26,7 +26,7 @@ def report(
     watch: Watch = False,
 ):
     """Derive tables, figures and reports/index.html from the records."""
-    from benchmark.report.build import FORMATS, build, require_records
+    from benchmark.report.build import FORMATS, build, load_for_report
     from benchmark.report.commands.watch import watch as keep_up_to_date
     from benchmark.store import Store
 
@@ -34,9 +34,11 @@ def report(
     if watch:
         keep_up_to_date(results, reports, **options)
     else:
-        for complaint in require_records(Store(results)):
+        store = Store(results)
+        loaded = load_for_report(store)
+        for complaint in loaded[1]:
             print(complaint, file=sys.stderr)
-        print(f"report: {build(Store(results), reports, **options)}")
+        print(f"report: {build(store, reports, loaded=loaded, **options)}")
 
 
 def compare(

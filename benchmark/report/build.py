@@ -14,12 +14,12 @@ from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
 from benchmark.report.figures import protocol_figures
 from benchmark.report.figures.panels import RenderedFigure, styles_of
-from benchmark.report.formatting import count_of, slug
+from benchmark.report.formatting import slug
 from benchmark.report.output_folder import publish
 from benchmark.report.page.render import Extra, Section, render
 from benchmark.report.published import match_published
 from benchmark.report.records.cells import Protocol
-from benchmark.report.records.entries import load_entries
+from benchmark.report.records.entries import Entry, load_entries, require_entries
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.records.protocols import protocols
 from benchmark.report.tables.accuracy import accuracy_table
@@ -41,6 +41,7 @@ TEXT_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {  # suffix -> nam
     "md": ("Markdown", to_markdown),
     "tex": ("LaTeX", to_latex),
 }
+Loaded = tuple[list[Entry], list[str]]  # as `load_entries` returns them
 CLAIMS_INTRO = "The papers’ own claims, measured on features of the trained networks."
 
 
@@ -51,18 +52,20 @@ def build(
     *,
     formats: Collection[str] = FORMATS,
     baseline: str = "",
+    loaded: Loaded | None = None,
 ) -> Path:
     """Write the report of a store's records; return the path of the page, or of the folder without a page.
 
     plan: runs that are shown as "not run" if they have no record; by default those of a sweep in progress.
     formats: what to write; files of other formats are left as they are.
     baseline: the method that tables and figures compare with.
+    loaded: the entries and complaints, where the caller has loaded them.
     Raises BadInput for an unknown format or a method without records.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise BadInput(f"--format: there is no {unknown[0]!r}; there are {', '.join(FORMATS)}")
-    entries, complaints = load_entries(store, plan or planned_runs(store))
+    entries, complaints = loaded or load_entries(store, plan or planned_runs(store))
     all_protocols, predictions = protocols(entries), Predictions(store)
     names = {name for protocol in all_protocols for row in protocol.rows for name in (row.method, row.label) if name}
     if baseline and baseline not in names:
@@ -83,23 +86,19 @@ def build(
     return Path(out) / "index.html" if "html" in formats else Path(out)
 
 
-def require_records(store: Store) -> list[str]:
-    """A sentence for each file that is no readable record.
+def load_for_report(store: Store) -> Loaded:
+    """What a report of the store shows, with the runs of a sweep in progress.
 
     Raises BadInput if there is nothing to report on: an earlier report must not be replaced by an empty one.
     """
     root, hint = store.root, "name a folder of results with --results"
     if not root.is_dir():
-        raise BadInput(f"{root} is {'not a folder' if root.exists() else 'not there'}; {hint}")
+        raise BadInput(f"{root} is not there; {hint}")
     try:
         list(root.iterdir())
     except OSError as fault:
         raise BadInput(f"{root} cannot be read ({fault.strerror}); mend its permissions or {hint}") from fault
-    entries, complaints = load_entries(store, planned_runs(store))
-    if not entries:
-        unreadable = f" ({count_of(len(complaints), 'file')} there cannot be read as records)" if complaints else ""
-        raise BadInput(f"{root} holds no records of runs{unreadable}; {hint}")
-    return complaints
+    return require_entries(store, planned_runs(store))
 
 
 def extra_sections(store: Store) -> tuple[list[Extra], list[str]]:

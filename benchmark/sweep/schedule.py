@@ -125,8 +125,3 @@ def makespan(durations: Sequence[float], after: After, workers: int) -> float:
     """The time from the first start to the last end on `workers` workers."""
     starts = simulate(durations, after, workers)
     return max((start + duration for start, duration in zip(starts, durations, strict=True)), default=0.0)
-
-
-def lower_bound(durations: Sequence[float], after: After, workers: int) -> float:
-    """No order takes less: the longest chain of a teacher and those that learn from it, or all work shared equally."""
-    return max(*longest_paths(durations, after), sum(durations) / workers) if durations else 0.0

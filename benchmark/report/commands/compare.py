@@ -8,10 +8,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.errors import BadInput
 from benchmark.report.formatting import MISSING, count_of, format_percent, format_points
 from benchmark.report.records.cells import Cell
-from benchmark.report.records.entries import Entry, load_entries
+from benchmark.report.records.entries import Entry, require_entries
 from benchmark.report.records.protocols import protocols
 from benchmark.report.statistics import LEVEL, summarise, welch_interval
 from benchmark.store import Store
@@ -94,9 +93,7 @@ def compare(old: Path, new: Path) -> tuple[str, bool]:
 
 def load_results(results: Path) -> tuple[dict[str, Entry], list[str]]:
     """Id -> entry, and a sentence for each file that cannot be read.  Raises BadInput for a folder without records."""
-    entries, complaints = load_entries(Store(results))
-    if not entries:
-        raise BadInput(f"{results} holds no records of runs; name a folder of results, one that has records/ in it")
+    entries, complaints = require_entries(Store(results))
     return {entry.run.id: entry for entry in entries}, complaints
 
 

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from benchmark.errors import BadInput
 from benchmark.report.formatting import MISSING, flatten
 from benchmark.report.records.cells import Cell, Protocol
-from benchmark.report.records.entries import FAILURES, Entry, load_entries
+from benchmark.report.records.entries import FAILURES, Entry, require_entries
 from benchmark.report.records.protocols import protocols
 from benchmark.report.tables.accuracy import repeat_command
 from benchmark.store import Store
@@ -29,7 +29,7 @@ Lines = list[tuple[str, ...]]
 def explain(run: str, results: Path) -> str:
     """All about the run with an id or its beginning, as aligned text.  Raises BadInput unless exactly one matches."""
     store = Store(results)
-    entries, complaints = load_entries(store)
+    entries, complaints = require_entries(store)
     entry = find_entry(run, {entry.run.id: entry for entry in entries}, results, complaints)
     places = cells_of(entry, protocols(entries))
     parts: dict[str, Lines] = {
@@ -50,8 +50,6 @@ def aligned(lines: Lines) -> str:
 
 def find_entry(run: str, entries: dict[str, Entry], results: Path, complaints: list[str]) -> Entry:
     """The entry with an id, its beginning, or a record's name.  Raises BadInput unless exactly one matches."""
-    if not entries:
-        raise BadInput(f"{results} holds no records of runs; name the folder of results with --results")
     prefix = run.strip().lower().partition("-")[0]
     ids = [id for id in entries if prefix and id.startswith(prefix)]
     if len(ids) == 1:

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from benchmark.errors import BadInput
 from benchmark.experiment.error_text import explain
 from benchmark.experiment.run import Run
+from benchmark.report.formatting import count_of
 from benchmark.store import Record, Store
 
 MAX_FINITE = 1e100  # larger numbers are treated as not finite; the square of this one is still a float
@@ -115,6 +117,16 @@ def load_entries(store: Store, plan: Sequence[Run] | None = None) -> tuple[list[
                 entries_by_id[planned.id] = replace(known, plan_position=min(known.plan_position, plan_position))
     entries = attach_costs(mark_stale(entries_by_id.values()), load_costs(store, complaints))
     return sorted(entries, key=lambda entry: (entry.plan_position, entry.run.id)), complaints
+
+
+def require_entries(store: Store, plan: Sequence[Run] | None = None) -> tuple[list[Entry], list[str]]:
+    """As `load_entries`.  Raises BadInput if there are no entries."""
+    entries, complaints = load_entries(store, plan)
+    if not entries:
+        unreadable = f" ({count_of(len(complaints), 'file')} there cannot be read as records)" if complaints else ""
+        hint = "name a folder of results, one that has records/ in it"
+        raise BadInput(f"{store.root} holds no records of runs{unreadable}; {hint}")
+    return entries, complaints
 
 
 def read_entry(record: Record, complaints: list[str]) -> Entry | None:
