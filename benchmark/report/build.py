@@ -15,6 +15,7 @@ from benchmark.experiment.run import Run
 from benchmark.report.figures import protocol_figures
 from benchmark.report.figures.panels import RenderedFigure, styles_of
 from benchmark.report.formatting import slug
+from benchmark.report.judging import judging_section
 from benchmark.report.output_folder import publish
 from benchmark.report.page.render import Extra, Section, render
 from benchmark.report.published import match_published
@@ -22,8 +23,12 @@ from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import Entry, load_entries, require_entries
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.records.protocols import protocols
+from benchmark.report.records.studies import read_studies, without_trials
 from benchmark.report.tables.accuracy import accuracy_table
-from benchmark.report.tables.comparisons import BASELINE, compare_rows, comparison_table
+from benchmark.report.tables.across import across_table
+from benchmark.report.tables.comparison_table import comparison_table
+from benchmark.report.tables.comparisons import BASELINE, compare_rows
+from benchmark.report.tables.deployment import deployment_tables
 from benchmark.report.tables.latex import to_latex
 from benchmark.report.tables.measures import cost_table, quality_table, size_table
 from benchmark.report.tables.networks import networks_table
@@ -33,6 +38,7 @@ from benchmark.report.tables.speed import speed_tables
 from benchmark.report.tables.table import Table
 from benchmark.report.tables.text_formats import to_csv, to_markdown
 from benchmark.report.theory_sections import theory_sections
+from benchmark.report.tuning_sections import tuning_sections
 from benchmark.store import Store
 
 FORMATS = ("md", "csv", "tex", "html", "svg", "pdf")
@@ -66,24 +72,32 @@ def build(
     if unknown:
         raise BadInput(f"--format: there is no {unknown[0]!r}; there are {', '.join(FORMATS)}")
     entries, complaints = loaded or load_entries(store, plan or planned_runs(store))
-    all_protocols, predictions = protocols(entries), Predictions(store)
-    names = {name for protocol in all_protocols for row in protocol.rows for name in (row.method, row.label) if name}
-    if baseline and baseline not in names:
-        raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(names)) or 'none'}")
+    studies, odd = read_studies(store)
+    all_protocols, predictions = protocols(without_trials(entries, studies)), Predictions(store)
+    check_baseline(baseline, all_protocols)
     styles, precision = styles_of(all_protocols), precision_tables(all_protocols)
     sections = [
         make_section(protocol, styles, predictions, baseline or BASELINE, precision.get(protocol.slug))
         for protocol in all_protocols
     ]
-    extras, unreadable = extra_sections(store)
+    extras, unreadable = extra_sections(store, rules=bool(sections))
+    extras = [*tuning_sections(studies, entries), *extras]
     files = render_files([*sections, *extras], formats)
     if "html" in formats:
         matches = [match for section in sections for match in section.quoted]
         text_formats = [(name, suffix) for suffix, (name, _) in TEXT_FORMATS.items() if suffix in formats]
-        complaints = [*complaints, *predictions.complaints, *unreadable]
+        complaints = [*complaints, *predictions.complaints, *odd, *unreadable]
+        complaints = [one.replace(f"{store.root}/", "") for one in complaints]  # anybody may read the page
         files["index.html"] = render(sections, entries, complaints, extras, [summary(matches)], text_formats).encode()
     publish(Path(out), files, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
+
+
+def check_baseline(baseline: str, all_protocols: Iterable[Protocol]) -> None:
+    """Raise BadInput for a baseline that is neither "" nor a method or row of some protocol."""
+    names = {name for protocol in all_protocols for row in protocol.rows for name in (row.method, row.label) if name}
+    if baseline and baseline not in names:
+        raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(names)) or 'none'}")
 
 
 def load_for_report(store: Store) -> Loaded:
@@ -101,15 +115,20 @@ def load_for_report(store: Store) -> Loaded:
     return require_entries(store, planned_runs(store))
 
 
-def extra_sections(store: Store) -> tuple[list[Extra], list[str]]:
-    """The sections on the papers' claims and on speed, and a sentence for each file that cannot be read."""
+def extra_sections(store: Store, rules: bool) -> tuple[list[Extra], list[str]]:
+    """The sections on the papers' claims and on speed, and a sentence for each file that cannot be read.
+
+    rules: whether the section on how numbers are judged follows them.
+    """
     claims, unreadable = theory_sections(store)
     titled = [(f"Claims · {title}", tables, figures) for title, tables, figures in claims]
     extras = [Extra(title, slug(title), CLAIMS_INTRO, tables, figures) for title, tables, figures in titled]
     tables, complaints = speed_tables(store)
     if tables:
         extras.append(Extra("Speed", "speed", "How fast this suite trains, beside what it asks of itself.", tables))
-    return extras, [*unreadable, *complaints]
+    if networks := deployment_tables(store):
+        extras.append(Extra("Deployment", "deployment", "What the networks cost where they are used.", networks))
+    return [*extras, *[judging_section()] * rules], [*unreadable, *complaints]
 
 
 def planned_runs(store: Store) -> list[Run]:
@@ -130,10 +149,11 @@ def make_section(
     comparisons, matches = compare_rows(protocol, predictions.correct), match_published(protocol)
     tables = (
         accuracy_table(protocol),
+        across_table(protocol, baseline),
         comparison_table(protocol, comparisons, baseline),
         reproduced_table(protocol, matches),
         precision,
-        quality_table(protocol),
+        quality_table(protocol, predictions),
         networks_table(protocol),
         size_table(protocol),
         cost_table(protocol),

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmark.errors import printable
+
 MISSING = "–"  # printed where a number is missing
 JUDGES = {"test": "test images", "holdout": "images held out of the training set"}
 
@@ -61,7 +63,7 @@ def format_value(value: Any) -> str:
         return short if float(short) == value else repr(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(format_value, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return printable(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -86,7 +88,8 @@ def describe_differences(items: Sequence[Mapping[str, str]], count_missing: bool
 
 
 def disambiguate(labels: Sequence[str], keys: Sequence[Any]) -> list[str]:
-    """The labels, one per key; a label that several keys share gets a hash of its key appended."""
+    """The labels, one per key; a label that several keys share gets a hash of its key appended; all can be printed."""
+    labels = [*map(printable, labels)]
     marks = [hashlib.sha256(repr(key).encode()).hexdigest()[:6] for key in keys]
     return [f"{label} #{mark}" if labels.count(label) > 1 else label for label, mark in zip(labels, marks, strict=True)]
 

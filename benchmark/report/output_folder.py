@@ -31,7 +31,7 @@ def publish(out: Path, files: dict[str, bytes], formats: Collection[str]) -> Non
 def read_manifest(out: Path) -> set[str]:
     """The files that earlier reports wrote, as listed in the manifest; only paths inside FOLDERS count."""
     path = out / MANIFEST
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     paths = [PurePosixPath(line) for line in lines]
     return {str(path) for path in paths if len(path.parts) == 2 and path.parts[0] in FOLDERS and path.name != ".."}
 

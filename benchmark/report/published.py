@@ -7,6 +7,7 @@ method            teacher, ce (the plain student), this suite's name of a method
 knobs             JSON, as far as known: a row with another value of one of them is not compared
 metric, value     top1 in percent, with a `note` where computed from an error; ap50, map, kernel gap: never compared
 spread            the number printed after ±: a `note` says if it is not a standard deviation
+runs              of how many runs number and standard deviation are; empty: not printed
 protocol          the recipe of recipes.yaml that corresponds to the paper's; empty: none, or not known
 epoch             last, best; empty: not known
 note, source, confidence                              remarks, where the number was read, how reliable that is
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -24,11 +26,12 @@ from pathlib import Path
 from benchmark.experiment.suite import make_recipe
 from benchmark.report.formatting import count_of, flatten
 from benchmark.report.records.cells import Cell, Pair, Protocol, Terms
-from benchmark.report.statistics import Summary
+from benchmark.report.statistics.equivalence import INCONCLUSIVE, Equivalence, equivalence
+from benchmark.report.statistics.model import Spread
+from benchmark.report.statistics.summary import Summary, rounded
 
 FILE = Path(__file__).with_name("published.csv")
-PASS, NEAR, FAIL, TOO_FEW, OTHER_PROTOCOL = "PASS", "NEAR", "FAIL", "n too small", "different protocol"
-PASS_LIMIT, NEAR_LIMIT = 0.3, 0.7  # limits of the verdicts, in percentage points of difference
+OTHER_PROTOCOL = "different protocol"
 cached_recipe = cache(make_recipe)
 LOW_RATES = dict.fromkeys(("MobileNetV2", "ShuffleV1", "ShuffleV2"), 0.01)
 PROTOCOLS: dict[str, dict[str, float]] = {  # recipe -> network -> learning rate, where it is not the recipe's
@@ -62,6 +65,13 @@ class PublishedNumber:
     note: str
     source: str
     confidence: str
+    runs: str = ""
+
+    @property
+    def standard_error(self) -> Spread | None:
+        """The standard error of the number, a fraction; None where spread or number of runs is not printed."""
+        count = int(self.runs or 0)
+        return Spread(float(self.spread) / 100 / math.sqrt(count), count - 1) if self.spread and count > 1 else None
 
     def matches(self, cell: Cell) -> bool:
         """Whether it is top-1 of the cell's networks and method with no other value of a knob."""
@@ -82,6 +92,8 @@ class PublishedMatch:
     cell: Cell
     quoted: PublishedNumber
     departures: tuple[str, ...] = ()  # differences between the cell's runs and the number's protocol
+    spread: Spread | None = None  # of our runs between seeds; None: no pair of the protocol has one
+    spread_of: str = ""  # what it was pooled over
 
     @property
     def ours(self) -> Summary:
@@ -89,43 +101,32 @@ class PublishedMatch:
         return self.cell.summary() or Summary(self.cell.reported_top1, 1)
 
     @property
-    def difference(self) -> Summary:
-        """Ours minus the published number, a fraction; the interval is ours, the published number is taken as exact."""
-        ours, theirs = self.ours, float(self.quoted.value) / 100
-        interval = (None, None) if ours.low is None else (ours.low - theirs, ours.high - theirs)
-        return Summary(ours.mean - theirs, ours.n, ours.sd, *interval)
+    def comparison(self) -> Equivalence:
+        """Ours minus the published number, fractions; its spread enters where it is printed with its number of runs."""
+        difference = rounded(self.ours.mean - float(self.quoted.value) / 100)
+        return equivalence(difference, self.ours.n, self.spread, self.quoted.standard_error)
 
     @property
     def verdict(self) -> str:
-        """PASS, NEAR or FAIL; OTHER_PROTOCOL or TOO_FEW where none of them applies."""
-        return OTHER_PROTOCOL if self.departures else verdict_of(self.difference)
+        """PASS, FAIL or INCONCLUSIVE; OTHER_PROTOCOL where the two cannot be compared."""
+        return OTHER_PROTOCOL if self.departures else self.comparison.verdict
 
     @property
     def reason(self) -> str:
-        """Why there is no PASS, NEAR or FAIL, or that a PASS is due to a wide interval only; "" otherwise."""
-        difference = self.difference
-        if self.departures or difference.low is None:
-            return "; ".join(self.departures) or f"n = {difference.n}, no interval"
-        half_width = 100 * (difference.high - difference.low) / 2
-        too_wide = self.verdict == PASS and points_apart(difference) > PASS_LIMIT and half_width > NEAR_LIMIT
-        return f"interval wider than ± {NEAR_LIMIT:g}" if too_wide else ""
-
-
-def verdict_of(difference: Summary) -> str:
-    """The verdict on a difference (a fraction).
-
-    PASS: the interval contains 0, or the difference is at most 0.3 points; NEAR: at most 0.7 points; FAIL: more.
-    """
-    if difference.low is None:
-        return TOO_FEW
-    if difference.low <= 0 <= difference.high or points_apart(difference) <= PASS_LIMIT:
-        return PASS
-    return NEAR if points_apart(difference) <= NEAR_LIMIT else FAIL
-
-
-def points_apart(difference: Summary) -> float:
-    """The absolute difference in percentage points, rounded to remove floating-point error."""
-    return round(abs(100 * difference.mean), 9)
+        """Why there is no PASS or FAIL; "" where there is."""
+        if self.departures:
+            return "; ".join(self.departures)
+        comparison = self.comparison
+        if comparison.verdict != INCONCLUSIVE:
+            return ""
+        if comparison.low is None:
+            return "no spread is known"
+        needed = comparison.seeds_needed
+        return (
+            f"{count_of(max(needed, self.ours.n + 1), 'seed')} would settle it"
+            if needed
+            else "more seeds would not settle it"
+        )
 
 
 @cache
@@ -147,7 +148,8 @@ def match_published(protocol: Protocol, numbers: Iterable[PublishedNumber] | Non
     for cell in (cell for cell in cells if cell.scored or cell.reported_top1 is not None):
         for number in (number for number in candidates if number.matches(cell)):
             key = (cell.pair, cell.row, number.paper, number.value, number.epoch)
-            matches.setdefault(key, PublishedMatch(cell, number, departures(protocol, cell, number)))
+            spread = protocol.spread(cell)
+            matches.setdefault(key, PublishedMatch(cell, number, departures(protocol, cell, number), *spread))
     return list(matches.values())
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -16,8 +17,9 @@ from benchmark.experiment.run import Recipe, Run, Steps
 from benchmark.report.build import build
 from benchmark.report.commands import watch
 from benchmark.report.commands.compare import compare
-from benchmark.report.commands.explain import explain
+from benchmark.report.commands.explain import explain as explain_in
 from benchmark.report.commands.export import export
+from benchmark.report.commands.repeat import Places
 from benchmark.store import Record, Store
 from methods import registry
 
@@ -152,7 +154,7 @@ def test_a_folder_without_records_is_refused(results, tmp_path):
 
 
 def test_the_commands_do_not_import_torch():
-    names = "compare, explain, export, watch"
+    names = "compare, explain, export, gc, repeat, watch, why"
     code = f"from benchmark.report.commands import {names}; import sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -160,6 +162,11 @@ def test_the_commands_do_not_import_torch():
 
 # ---- explain
 ORIGIN = {"dataset": "suite crd", "teacher": "--teacher", "knobs.alpha": "--set", "recipe.schedule": "recipe crd240"}
+
+
+def explain(run, results, *plugins, data="elsewhere"):
+    """What the command prints for a user who names the folders and plug-ins."""
+    return explain_in(run, Places(results, Path(data), plugins))
 
 
 def lines_by_name(text):
@@ -190,7 +197,8 @@ def test_a_run_is_explained_with_its_attempts_scores_provenance_and_cell(results
     assert (found["status"], found["top1"], found["kl"]) == (("done",), ("0.7123",), ("–",))
     assert found["torch"] == ("2.7.0",) and "origin" not in found
     assert found["cifar100 · 6 epochs · batch 64 · judged on test"] == ("resnet56-resnet20", "kd")
-    again = f"python -m benchmark run crd -p resnet56-resnet20 -m kd --seeds 0 --results {folder} --again"
+    run_again = "python -m benchmark run crd -p resnet56-resnet20 -m kd --seeds 0"
+    again = f"{run_again} --data elsewhere --results {folder} --again"
     assert text.splitlines()[-1] == f"  {again}"
 
 
@@ -203,14 +211,47 @@ def test_a_teacher_is_explained_and_is_repeated_in_another_folder(results):
     text = explain(TEACHER.id, results("a", {"kd": (0.7,)}, a_record(TEACHER, origin={"method": "every teacher's"})))
     assert lines_by_name(text)["method"] == ("ce", "every teacher's")
     assert "resnet56-resnet20  teacher" in text
-    assert text.endswith("python -m benchmark run crd -p resnet56-resnet20 --results ELSEWHERE")
+    assert text.endswith("python -m benchmark run crd -p resnet56-resnet20 --data elsewhere --results ELSEWHERE")
 
 
 def test_imported_weights_are_imported_again(results):
     run = a_run("imported", teacher=None, recipe=None, knobs={"file_sha256": "0a"})
-    text = explain(run.id, results("a", {}, a_record(run, file="net.pth")))
+    folder = results("a", {}, a_record(run, file="net.pth"))
+    text = explain(run.id, folder)
     assert lines_by_name(text)["recipe"] == ("found, not trained", "not recorded")
-    assert text.endswith("python -m benchmark import-weights net.pth --model resnet20 --dataset cifar100")
+    command = "import-weights PATH/net.pth --model resnet20 --dataset cifar100 --data elsewhere"
+    assert text.endswith(
+        f"  # PATH: the folder of net.pth; records keep no paths\n  python -m benchmark {command} --results {folder}"
+    )
+
+
+def test_a_command_has_the_plug_in_that_was_named_or_says_what_to_fill_in(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = a_run("centred")
+    folder = results("a", {}, a_record(run, plugins=["centred.py", "our.methods"], suite="mine.yaml"))
+    lines = explain(run.id, folder).splitlines()
+    assert lines[-2] == "  # PATH: the folder of mine.yaml, centred.py; records keep no paths"
+    assert "run PATH/mine.yaml" in lines[-1] and "--plugin PATH/centred.py --plugin our.methods --data" in lines[-1]
+    (tmp_path / "mine.yaml").touch()
+    last = explain(run.id, folder, "../my methods/centred.py").splitlines()[-1]
+    assert shlex.split(last)[3:5] == ["run", "mine.yaml"]
+    assert shlex.split(last)[11:15] == ["--plugin", "../my methods/centred.py", "--plugin", "our.methods"]
+
+
+def test_without_a_folder_of_data_the_command_says_that_one_may_be_needed(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = results("a", {"kd": (0.7,)})
+    assert "# add --data DIR" in explain(a_run().id, folder, data="data")
+    (tmp_path / "data").mkdir()
+    text = explain(a_run().id, folder, data="data")
+    assert "--data" not in text and "#" not in text
+
+
+def test_the_other_run_that_is_nearest_is_shown_with_the_values_that_differ(results):
+    near, far = a_run(seed=7), a_run("sp", seed=7)
+    text = explain(a_run().id, results("a", {"kd": (0.7,)}, a_record(near), a_record(far)))
+    assert f"the other run that is nearest\n  nearest is record {near.id}-1 (done)\n  seed: 0 here, 7 there\n" in text
+    assert "nearest" not in explain(a_run().id, results("b", {"kd": (0.7,)}))
 
 
 def test_a_method_whose_code_has_changed_says_so(results):

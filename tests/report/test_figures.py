@@ -19,7 +19,7 @@ from test_report import NASTY, RECIPE, a_cost, a_record, a_run, a_store
 
 from benchmark.report.figures import protocol_figures
 from benchmark.report.figures.curves import CURVES, MAX_POINTS, draw_band, per_epoch
-from benchmark.report.figures.forest import baseline_row, forest_figures
+from benchmark.report.figures.forest import forest_figures
 from benchmark.report.figures.gap import gap_closed, gaps_of_pair
 from benchmark.report.figures.losses import loss_figures, terms_of
 from benchmark.report.figures.panels import compose, styles_of
@@ -239,7 +239,9 @@ def test_one_seed_has_no_interval_and_without_a_gap_there_is_no_result():
 
 def test_a_pair_whose_teacher_is_no_better_is_left_out_with_a_sentence(tmp_path):
     teacher = a_run("ce", 0, "resnet110", None)
-    worse = [a_record(teacher, 0.6), a_record(a_run("kd", 0, "resnet20", teacher), 0.7)]
+    student = a_record(a_run("kd", 0, "resnet20", teacher), 0.7)
+    student.provenance["teacher"] = {"id": teacher.id, "top1": 0.6}
+    worse = [a_record(teacher, 0.6), student]
     protocol = protocol_of(tmp_path, [*full_records(), *worse])
     pair = next(pair for pair in protocol.pairs if pair.name == "resnet110-resnet20")
     assert gaps_of_pair(protocol, pair) is None
@@ -250,13 +252,14 @@ def test_a_pair_whose_teacher_is_no_better_is_left_out_with_a_sentence(tmp_path)
 # ---- the forest
 def test_the_forest_compares_with_the_named_method_or_the_plain_student(full_report):
     protocol, found = full_report
-    assert baseline_row(protocol, "sp").label == "sp" and baseline_row(protocol, "nobody").kind == "student"
-    assert found["forest"].title.startswith("Paired differences to kd")
+    assert protocol.baseline_row("sp").label == "sp" and protocol.baseline_row("nobody").kind == "student"
+    assert found["forest"].title.startswith("Differences to kd")
     (spec,) = forest_figures(protocol)
     (difference,) = [one for (row, _), one in spec.panel.keywords["differences"].items() if row.label == "sp"]
     differences = [a - b for a, b in zip(SCORES["sp"], SCORES["kd"], strict=True)]
-    expected = stats.t.interval(0.95, 2, np.mean(differences), stats.sem(differences))
-    assert (difference.low, difference.high) == pytest.approx(expected)
+    alone = stats.t.interval(0.95, difference.degrees, np.mean(differences), difference.error)
+    assert difference.difference == pytest.approx(np.mean(differences))
+    assert difference.low < alone[0] and difference.high > alone[1]  # the interval holds for all rows together
 
 
 def test_a_method_alone_has_no_forest(tmp_path):

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from benchmark.report.tables.latex import PREAMBLE, escape_latex, to_latex
-from benchmark.report.tables.table import Note, Table, TableCell, TableLine
+from benchmark.report.tables.table import TIED, Note, Table, TableCell, TableLine
+from benchmark.report.tables.text_formats import to_markdown
 
 HOSTILE = r"""\input{/etc/passwd} \\[1cm] 100% & #1 $x$ a_b ^2 ~ {x} }{ <b> "q" `c` --seeds '' ,, * [x] | \end{table}"""
 UNICODE = (
@@ -38,6 +39,12 @@ def test_numbers_stand_in_rows_with_their_small_print_below():
         r"kd & \textbf{70.32 $\pm$ 0.20} & $-$0.41\textsuperscript{1,2} \\",
         r" & \footnotesize n = 3 &  \\",
     ]
+
+
+def test_a_number_not_told_from_the_best_is_marked_in_latex_and_markdown():
+    table = a_table([TableLine("kd", (TableCell("70.32 ± 0.20", "n = 3", mark=TIED),))], heads=("a-b",))
+    assert r"kd & 70.32 $\pm$ 0.20 $\approx$ \\" in rows_of(table)
+    assert "70.32 ± 0.20 ≈ (n = 3)" in to_markdown(table)
 
 
 def test_rows_of_a_pair_stand_under_its_name():

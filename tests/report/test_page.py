@@ -142,6 +142,15 @@ def test_a_column_sorts_by_its_numbers_best_first_and_cells_without_one_stay_las
 
 
 @pytest.mark.browser
+def test_the_dialog_lists_the_attempts_that_do_not_count(visit, tmp_path):
+    records = [a_record(a_run(), top1) for top1 in (0.70, 0.75)]
+    page = visit(build(a_store(tmp_path / "results", records), tmp_path / "out"))
+    page.locator(CELL).last.click()
+    text = page.locator("dialog").inner_text()
+    assert f"another attempt, not counted: {a_run().id}-2, 75.00 %" in text and f"{a_run().id}-1" in text
+
+
+@pytest.mark.browser
 def test_a_column_sorts_by_keyboard(visit, report):
     page = visit(report)
     button = page.locator(f"{ACCURACY} thead [role=button]").nth(1)

@@ -138,6 +138,25 @@ def test_a_single_row_is_not_repeated_as_a_mean(tmp_path):
     assert list(lines_of(tmp_path, records_in_both("kd", KD))) == ["kd"]
 
 
+def test_a_row_minus_the_plain_student_shows_what_the_mean_of_rows_cancels(tmp_path):
+    lines = lines_of(tmp_path, records_of_three_methods())
+    line = lines["kd − student (ce)"]
+    pairs = [
+        (KD["bf16"][seed] - CE["bf16"][seed], KD["fp32"][seed] - CE["fp32"][seed]) for seed in range(3)
+    ]  # the gain over the plain student in each precision
+    assert numbers(line, "difference", "low", "high") == pytest.approx(interval_by_loops(pairs), abs=1e-6)
+    gains = [100 * sum(side[i] for side in pairs) / 3 for i in range(2)]
+    assert numbers(line, "bf16_percent", "fp32_percent") == pytest.approx(gains)
+    assert (line["n"], len(line["records"].split())) == ("3", 12)
+    (table,) = tables_of(tmp_path / "again", records_of_three_methods()).values()
+    shown = next(line for line in table.lines if line.label == "kd − student (ce)")
+    assert shown.cells[1].text == f"{gains[0]:+.2f}" and list(lines)[3:] == [
+        "mean of 3 rows",
+        "kd − student (ce)",
+        "sp − student (ce)",
+    ]
+
+
 # ---- verdicts and caption
 PRECISIONS = (("auto", "bf16"), ("fp32", "fp32"))
 
@@ -169,8 +188,8 @@ def test_one_seed_has_a_difference_and_no_interval_and_the_caption_says_so(tmp_p
 
 def test_the_caption_states_the_criterion_and_how_rows_are_averaged(tmp_path):
     (table,) = tables_of(tmp_path, records_of_three_methods()).values()
-    assert "at most 0.5 points either way" in table.caption
-    assert "averaged within each seed that all of them have, then an interval over those seeds" in table.caption
+    assert "Limit: 0.5 points either way" in table.caption
+    assert "In the mean of rows opposite changes cancel" in table.caption
     assert "Not the same on both sides" not in table.caption
 
 

@@ -1,4 +1,4 @@
-"""Tests of the statistics, against loops, enumerations, worked examples and simulations."""
+"""Tests of paired differences, sign flips, Holm, McNemar and power, against loops, enumerations and simulations."""
 
 import math
 from itertools import product
@@ -7,17 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.report.statistics import (
-    Paired,
-    difference_interval,
-    holm,
-    indistinguishable_from_best,
-    mcnemar,
-    minimum_detectable_difference,
-    paired_difference,
-    pooled_sd,
-    sign_flip,
-)
+from benchmark.report.statistics.images import mcnemar
+from benchmark.report.statistics.paired import Paired, holm, paired_difference, sign_flip, sign_flip_can_reach
+from benchmark.report.statistics.power import minimum_detectable_difference
 
 
 def seeds(*values):
@@ -44,7 +36,8 @@ def test_a_paired_interval_is_that_of_the_differences():
     found = paired_difference(a, b)
     assert (found.mean, found.low, found.high) == pytest.approx((0.009, expected.low, expected.high))
     assert found.sd == pytest.approx(np.std([0.012, 0.006, 0.017, 0.001], ddof=1))
-    assert (found.n, found.seeds, found.test) == (4, (0, 1, 2, 3), "sign-flip")
+    assert found.p == pytest.approx(stats.ttest_rel(list(a.values()), list(b.values())).pvalue)
+    assert (found.n, found.seeds, found.sign_flip) == (4, (0, 1, 2, 3), None)
     back = paired_difference(b, a)
     assert (back.mean, back.low, back.p) == pytest.approx((-found.mean, -found.high, found.p))
 
@@ -77,21 +70,17 @@ def test_sign_flip_p_is_the_share_of_sign_choices_that_loops_count(values):
 
 
 def test_ties_are_ties_however_the_fractions_are_rounded():
-    a, b = seeds(0.7012, 0.6934, 0.7051, 0.6999), seeds(0.7002, 0.6924, 0.7061, 0.6989)
-    assert paired_difference(a, b).p == sign_flip_by_loops([0.001, 0.001, -0.001, 0.001]) == 0.625
+    a = seeds(0.7012, 0.6934, 0.7051, 0.6999, 0.7, 0.71)
+    b = seeds(0.7002, 0.6924, 0.7061, 0.6989, 0.699, 0.709)
+    expected = sign_flip_by_loops([0.001, 0.001, -0.001, 0.001, 0.001, 0.001])
+    assert paired_difference(a, b).sign_flip == expected == 14 / 64
 
 
-def test_three_seeds_can_never_reach_five_percent_by_sign_flips():
-    assert paired_difference(seeds(0.9, 0.91, 0.92), seeds(0.1, 0.12, 0.11)).p == 0.25
-
-
-def test_more_than_twelve_differences_are_left_to_the_t_test_which_is_named():
-    generator = np.random.default_rng(0)
-    a, b = generator.normal(0.7, 0.01, 13), generator.normal(0.69, 0.01, 13)
-    found = paired_difference(seeds(*a), seeds(*b))
-    assert (found.test, found.p) == ("t", pytest.approx(stats.ttest_rel(a, b).pvalue))
-    assert paired_difference(seeds(*a[:12]), seeds(*b[:12])).test == "sign-flip"
-    assert paired_difference(seeds(*a), seeds(*a)).p == 1
+def test_a_sign_flip_test_is_given_only_where_it_can_reach_five_percent():
+    assert [n for n in range(1, 14) if sign_flip_can_reach(n)] == list(range(6, 13))
+    assert [n for n in range(1, 14) if sign_flip_can_reach(n, 9)] == [9, 10, 11, 12]  # 9 / 2^8 = 0.035
+    assert paired_difference(seeds(0.9, 0.91, 0.92), seeds(0.1, 0.12, 0.11)).sign_flip is None
+    assert paired_difference(seeds(*[0.9] * 6), seeds(*[0.1] * 6)).sign_flip == 2 / 64
 
 
 def test_holm_is_as_in_an_example_worked_by_hand():
@@ -114,43 +103,16 @@ def test_mcnemar_is_the_enumerated_binomial_sum():
     assert mcnemar(first, first).p == 1
 
 
-# ---- a column of a table
-def test_rows_not_distinguishable_from_the_best_are_found():
-    column = {
-        "best": seeds(0.72, 0.73, 0.71),
-        "near": seeds(0.71, 0.735, 0.70),
-        "far": seeds(0.60, 0.61, 0.60),
-        "once": seeds(0.70),
-    }
-    assert indistinguishable_from_best(column) == {"best", "near"}
-    assert indistinguishable_from_best({"once": seeds(0.9), "twice": seeds(0.7, 0.71)}) == set()
-    assert indistinguishable_from_best({}) == set() and indistinguishable_from_best({"none": {}}) == set()
-
-
-def test_pairing_distinguishes_rows_whose_seeds_vary_together():
-    best, other = seeds(0.700, 0.720, 0.740), seeds(0.695, 0.714, 0.736)
-    assert indistinguishable_from_best({"best": best, "other": other}) == {"best"}
-    other_seeds = {seed + 10: value for seed, value in other.items()}
-    assert indistinguishable_from_best({"best": best, "other": other_seeds}) == {"best", "other"}
-
-
-def test_rows_without_two_seeds_in_common_are_compared_by_welch():
-    a, b = {0: 0.70, 1: 0.72, 2: 0.69}, {2: 0.66, 3: 0.68, 4: 0.69}
-    expected = stats.ttest_ind(list(a.values()), list(b.values()), equal_var=False).confidence_interval(0.95)
-    assert difference_interval(a, b) == pytest.approx((expected.low, expected.high))
-    assert difference_interval(a, {0: 0.7}) is None and difference_interval(a, {}) is None
-
-
-def test_the_pooled_sd_weights_by_degrees_of_freedom():
-    found = pooled_sd([Paired(0, 3, sd=0.2), Paired(0, 2, sd=0.5), Paired(0, 1)])
-    assert found == pytest.approx(math.sqrt((2 * 0.04 + 1 * 0.25) / 3))
-    assert pooled_sd([Paired(0.1, 1)]) is None
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 12])
-def test_the_detectable_difference_is_found_in_four_of_five_simulated_studies(n):
+# ---- power
+@pytest.mark.parametrize(("n", "rows"), [(3, 10), (2, 3), (5, 2), (12, 4)])
+def test_the_detectable_difference_is_found_in_four_of_five_simulated_studies(n, rows):
+    degrees = (rows - 1) * (n - 1)
+    limit = stats.t.ppf(0.975, degrees)
     generator = np.random.default_rng(n)
-    draws = generator.normal(minimum_detectable_difference(0.7, n), 0.7, (40_000, n))
-    error = draws.std(axis=1, ddof=1) / math.sqrt(n)
-    found = np.abs(draws.mean(axis=1)) > stats.t.ppf(0.975, n - 1) * error
-    assert found.mean() == pytest.approx(0.8, abs=0.01)
+    true = minimum_detectable_difference(0.7 * math.sqrt(2 / n), degrees, limit)
+    draws = generator.normal(0, 0.7, (20_000, rows, n)) + generator.normal(0, 2, (20_000, 1, n))
+    draws[:, 1] += true
+    residuals = draws - draws.mean(2, keepdims=True) - draws.mean(1, keepdims=True) + draws.mean((1, 2), keepdims=True)
+    error = np.sqrt((residuals**2).sum((1, 2)) / degrees * 2 / n)
+    found = np.abs(draws[:, 1].mean(1) - draws[:, 0].mean(1)) > limit * error
+    assert found.mean() == pytest.approx(0.8, abs=0.015)

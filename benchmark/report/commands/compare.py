@@ -12,7 +12,7 @@ from benchmark.report.formatting import MISSING, count_of, format_percent, forma
 from benchmark.report.records.cells import Cell
 from benchmark.report.records.entries import Entry, require_entries
 from benchmark.report.records.protocols import protocols
-from benchmark.report.statistics import LEVEL, summarise, welch_interval
+from benchmark.report.statistics.summary import LEVEL, summarise, welch_interval
 from benchmark.store import Store
 
 WORSE, UNCHANGED = "worse", "unchanged"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import runpy
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,32 +10,35 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmark.errors import BadInput
+from benchmark.report.commands.repeat import Places, repeat_lines
+from benchmark.report.commands.source_now import current_source
+from benchmark.report.commands.why import Candidate, nearest_lines, run_fields
 from benchmark.report.formatting import MISSING, flatten
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import FAILURES, Entry, require_entries
 from benchmark.report.records.protocols import protocols
-from benchmark.report.tables.accuracy import repeat_command
 from benchmark.store import Store
 
-METHODS = Path(__file__).parents[3] / "methods"
 UNKNOWN = "not recorded"
 MAX_IDS = 5  # ids that an error message lists
 
 Lines = list[tuple[str, ...]]
 
 
-def explain(run: str, results: Path) -> str:
+def explain(run: str, places: Places) -> str:
     """All about the run with an id or its beginning, as aligned text.  Raises BadInput unless exactly one matches."""
+    results = places.results
     store = Store(results)
     entries, complaints = require_entries(store)
     entry = find_entry(run, {entry.run.id: entry for entry in entries}, results, complaints)
-    places = cells_of(entry, protocols(entries))
+    cells = cells_of(entry, protocols(entries))
     parts: dict[str, Lines] = {
         f"run {entry.run.id}: {entry.run.label}": value_lines(entry),
         "record": outcome_lines(entry, store),
         "provenance": provenance_lines(entry),
-        "cell": [cell_line(protocol, cell) for protocol, cell in places],
-        "repeat": [(command,) for command in repeat_commands(entry, [cell for _, cell in places], results)],
+        "cell": [cell_line(protocol, cell) for protocol, cell in cells],
+        "the other run that is nearest": [(line,) for line in nearest_run(entry, entries)],
+        "repeat": [(line,) for line in repeat_lines(entry, [cell for _, cell in cells], places)],
     }
     return "\n\n".join(f"{title}\n{aligned(lines)}" for title, lines in parts.items() if lines)
 
@@ -86,7 +87,8 @@ def resolved_values(entry: Entry) -> dict[str, str]:
     recipe: Any = "found, not trained"
     if run.recipe:
         recipe = dict(run.recipe) | {"schedule": run.recipe.schedule.model_dump(mode="json")}
-    fields = {"dataset": run.dataset, "student": run.student, "method": run.method, "knobs": run.knobs}
+    fields = {"dataset": run.dataset} | ({"content": run.content} if run.content else {})
+    fields |= {"student": run.student, "method": run.method, "knobs": run.knobs}
     return flatten(fields | {"teacher": teacher, "recipe": recipe, "seed": run.seed, "judge": run.judge})
 
 
@@ -112,7 +114,7 @@ def outcome_lines(entry: Entry, store: Store) -> Lines:
 def attempt_lines(entry: Entry, store: Store) -> Lines:
     """(Name, path) of every record of the run, those of costs included."""
     lines: Lines = []
-    for record in (record for record in store.records() if record.id == entry.run.id):
+    for record in store.records_of(entry.run.id):
         is_run = record.kind == "run"
         path = store.root / "records" / (f"{record.name}.json" if is_run else f"{record.name}-{record.kind}.json")
         if path.is_file():
@@ -138,19 +140,6 @@ def provenance_lines(entry: Entry) -> Lines:
     return list(lines.values())
 
 
-def current_source(method: str) -> str:
-    """The hash of a method's current code, as methods/registry.py computes it; "" for a method outside methods/."""
-    texts = []
-    for part in method.split("+"):
-        path = METHODS / f"{part}.py"
-        text = path.read_bytes() if part.isidentifier() and path.is_file() else b""
-        if f'@register("{part}")'.encode() not in text:
-            return ""
-        texts.append(text)
-    # Loaded by path: importing the package `methods` would import torch.
-    return runpy.run_path(str(METHODS / "source_hash.py"))["source_hash"](*texts)
-
-
 # ---- cells
 def cells_of(entry: Entry, protocols: list[Protocol]) -> list[tuple[Protocol, Cell]]:
     """The cells that the run belongs to, with their protocols."""
@@ -164,18 +153,8 @@ def cell_line(protocol: Protocol, cell: Cell) -> tuple[str, ...]:
     return protocol.label, cell.pair.label, cell.row.label, *left_out
 
 
-def repeat_commands(entry: Entry, cells: Iterable[Cell], results: Path) -> list[str]:
-    """The commands that repeat the run."""
-    if entry.run.recipe is None:
-        file = str(entry.provenance("file") or "FILE")
-        arguments = [file, "--model", entry.run.student, "--dataset", entry.run.dataset]
-        return [shlex.join(["python", "-m", "benchmark", "import-weights", *arguments])]
-    plugins = [argument for plugin in entry.provenance("plugins") or () for argument in ("--plugin", plugin)]
-    elsewhere = [] if results == Path("results") else ["--results", str(results)]
-    commands = []
-    for cell in cells:
-        arguments = [*elsewhere, *["--again"] * (entry.state != "failed")]
-        if cell.row.kind == "teacher" and entry.state == "done":
-            arguments = ["--results", "ELSEWHERE"]  # a teacher that is done is not trained again in its own results
-        commands.append(" ".join(filter(None, [repeat_command(cell, [entry]), shlex.join([*plugins, *arguments])])))
-    return list(dict.fromkeys(commands))
+def nearest_run(entry: Entry, entries: Iterable[Entry]) -> list[str]:
+    """The run that differs from this one in the fewest values, and these values; empty if it is the only one."""
+    others = [Candidate.of(other.record) for other in entries if other.record and other.run.id != entry.run.id]
+    fields = run_fields(entry.run.model_dump(mode="json"))
+    return [*nearest_lines(fields, others)] if others else []

@@ -19,7 +19,7 @@ from benchmark.report.page.notes import provenance
 from benchmark.report.records.entries import Entry, load_entries
 from benchmark.store import Store
 
-RESULT_FILES = ("records/*.json", "teachers/*.json", "predictions/*.npz", "features/*")  # of the results folder
+RESULT_FILES = ("records/*.json", "teachers/*.json", "predictions/*.npz", "features/*", "tuning/*.json")  # of results/
 REPORT_LIBRARIES = ("pandas", "scipy", "matplotlib", "jinja2")  # libraries that the report's contents depend on
 PROVENANCE_FIELDS = ("newest record", "commit", "torch", "torchvision", "cuda", "device", "precision")
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal contents give equal bytes

@@ -10,6 +10,7 @@ from benchmark.report.figures.forest import BASELINE, forest_figures
 from benchmark.report.figures.gap import gap_figures
 from benchmark.report.figures.losses import loss_figures
 from benchmark.report.figures.panels import RenderedFigure, Style, draw_figure
+from benchmark.report.figures.ranks import rank_figure
 from benchmark.report.figures.step_time import STEP_TIME
 from benchmark.report.figures.tradeoff import tradeoff_figures
 from benchmark.report.records.cells import Protocol, Row
@@ -25,4 +26,5 @@ def protocol_figures(protocol: Protocol, styles: dict[Row, Style], baseline: str
         CURVES,
         *loss_figures(protocol),
     ]
-    return [figure for spec in specs if (figure := draw_figure(spec, protocol, styles))]
+    drawn = [draw_figure(spec, protocol, styles) for spec in specs]
+    return [figure for figure in (*drawn, rank_figure(protocol, styles)) if figure]

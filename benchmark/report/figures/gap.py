@@ -14,16 +14,14 @@ from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.figures.teacher import teacher_score
 from benchmark.report.formatting import join_distinct
 from benchmark.report.records.cells import Pair, Protocol, Row
-from benchmark.report.statistics import Summary, t_quantile
-from benchmark.report.tables.comparisons import by_seed
+from benchmark.report.statistics.summary import Summary, t_quantile
 from benchmark.report.tables.table import percent_level
 
 MIN_PERCENT, MAX_PERCENT = -100.0, 200.0  # limits of the axis, in percent
 CAPTION = (
-    "(method − plain student) / (teacher − plain student) in percent, accuracies after the last epoch averaged over "
-    f"the seeds that method and plain student both have; 100: as good as the teacher. Bars: {percent_level()} t "
-    "interval by the delta method over those seeds, pairing them and taking the teacher as it is; none where n = 1. "
-    f"Cut off below −{-MIN_PERCENT:.0f} and above {MAX_PERCENT:.0f}."
+    "(method − plain student) / (teacher − plain student) in percent, over the seeds that both have; 100: as good as "
+    f"the teacher. Bars: {percent_level()} t interval by the delta method, row by row, for this one teacher; none "
+    f"where n = 1. Cut off below −{-MIN_PERCENT:.0f} and above {MAX_PERCENT:.0f}."
 )
 GapClosed = dict[Row, Summary]
 
@@ -49,13 +47,13 @@ def gap_figures(protocol: Protocol) -> list[FigureSpec]:
 
 def gaps_of_pair(protocol: Protocol, pair: Pair) -> GapClosed | None:
     """Row -> percent of the gap that it closes; None if the teacher is not better, empty if scores are missing."""
-    plain = next((by_seed(cell) for cell in protocol.student_cells(pair) if cell.row.kind == "student"), {})
+    plain = next((cell.by_seed for cell in protocol.student_cells(pair) if cell.row.kind == "student"), {})
     teacher_percent = teacher_score(protocol, pair)
     if teacher_percent is None or not plain:
         return {}
     gaps = {}
     for cell in (cell for cell in protocol.student_cells(pair) if cell.row.kind == "method"):
-        scores = by_seed(cell)
+        scores = cell.by_seed
         if scores.keys() & plain.keys():
             gaps[cell.row] = gap_closed(scores, plain, teacher_percent / 100)
     return None if None in gaps.values() else gaps

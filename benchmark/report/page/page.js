@@ -77,8 +77,13 @@ function lines(runs) {
     run.state === "done" ? run.last : [run.state, make("span", { class: "under message" }, run.message)],
     run.best === "" ? "–" : [run.best, make("span", { class: "under" }, run.at === null ? "" : `epoch ${run.at}`)],
     curve(run, range),
-    [make("code", {}, run.name), make("span", { class: "under" }, run.ended)],
+    [make("code", {}, run.name), make("span", { class: "under" }, run.ended), ...run.others.map(attempt)],
   ]);
+}
+
+// An attempt that does not count: the first one that is done does.
+function attempt([name, outcome, ended]) {
+  return make("span", { class: "under" }, `another attempt, not counted: ${name}, ${outcome}, ${ended}`);
 }
 
 // Accuracy after each epoch; the runs of a cell share one scale.

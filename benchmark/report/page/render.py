@@ -62,6 +62,7 @@ class Extra:
     intro: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[RenderedFigure] = ()
+    points: Sequence[str] = ()  # sentences of a list below the introduction
 
 
 @dataclass(frozen=True, slots=True)

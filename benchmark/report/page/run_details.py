@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from benchmark.report.formatting import MISSING, flatten, format_percent, format_value
 from benchmark.report.records.cells import Cell, Protocol
-from benchmark.report.records.entries import Entry
+from benchmark.report.records.entries import Entry, finite_number
 from benchmark.report.tables.accuracy import repeat_command
+from benchmark.store import Record
 
 MAX_POINTS = 60  # of a curve; enough for a small figure
 NOT_RECORDED = "not recorded"
@@ -76,7 +77,15 @@ def run_fields(entry: Entry) -> dict[str, Any]:
         "every": step,
         "curve": [None if value is None else round(10_000 * value) for value in thinned],
         "ended": str(entry.provenance("ended") or "undated"),
+        "others": [attempt_fields(record) for record in entry.attempts],
     }
+
+
+def attempt_fields(record: Record) -> list[str]:
+    """Name, outcome and time of an attempt that does not count."""
+    score = finite_number((record.score or {}).get("top1"))
+    outcome = record.status if score is None else f"{format_percent(score)} %"
+    return [record.name, outcome, str(record.provenance.get("ended") or "undated")]
 
 
 def resolved_values(entry: Entry, entries: Mapping[str, Entry]) -> Facts:

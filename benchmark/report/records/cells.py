@@ -11,7 +11,8 @@ from typing import Literal
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import JUDGES
 from benchmark.report.records.entries import Entry, Platform
-from benchmark.report.statistics import Summary, summarise
+from benchmark.report.statistics.model import PairModel, Spread, fit_pair, pooled
+from benchmark.report.statistics.summary import Summary, summarise
 
 Terms = tuple[tuple[str, str], ...]  # (term, value) of a run's data set, judge and recipe, as text
 
@@ -54,6 +55,7 @@ class Cell:
     entries: tuple[Entry, ...] = ()
     reported_top1: float | None = None  # fraction, of a teacher without a record, from its students' records
     exclusion_reason: str = ""  # why its scores are left out of this table
+    computed_in: str = ""  # precision that the score of a teacher's kept file was computed in
 
     @property
     def scored(self) -> tuple[Entry, ...]:
@@ -69,6 +71,11 @@ class Cell:
     def records(self) -> tuple[str, ...]:
         """The names of all records of the cell's runs, failures included."""
         return tuple(entry.name for entry in self.entries if entry.record)
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Seed -> top-1 after the last epoch, a fraction."""
+        return {entry.run.seed: entry.score("top1") for entry in self.scored}
 
     def summary(self, read: Callable[[Entry], float | None] = lambda entry: entry.score("top1")) -> Summary | None:
         """The summary of a number over the scored runs that have it; by default of top-1, a fraction."""
@@ -96,6 +103,31 @@ class Protocol:
         """The cells of a pair that have a score, without the teacher's."""
         cells = [self.cells[row, pair] for row in self.rows if row.kind != "teacher"]
         return [cell for cell in cells if cell.scored]
+
+    def baseline_row(self, named: str) -> Row | None:
+        """The row of the named method (or label) with most scores or, without any, the plain student's row."""
+        counts = {row: sum(len(self.cells[row, pair].scored) for pair in self.pairs) for row in self.rows}
+        rows = [row for row in self.rows if row.kind == "method" and named in (row.method, row.label)]
+        rows = [row for row in rows if counts[row]] or [row for row in self.rows if row.kind == "student"]
+        return max(rows, key=counts.get, default=None)
+
+    @cached_property
+    def models(self) -> dict[Pair, PairModel]:
+        """Pair -> the model of its students' top-1 after the last epoch, fractions."""
+        return {pair: fit_pair({cell.row: cell.by_seed for cell in self.student_cells(pair)}) for pair in self.pairs}
+
+    def spread(self, cell: Cell) -> tuple[Spread | None, str]:
+        """The standard deviation between seeds of a cell, a fraction, and which runs it is from.
+
+        Pooled over the pair's students or, where their variances differ and the cell has several runs, its own; where
+        the pair has no degrees of freedom, pooled over all pairs.
+        """
+        model, own = self.models[cell.pair], cell.summary()
+        if model.unequal and own and own.sd is not None:
+            return Spread(own.sd, own.n - 1), "its own runs"
+        if model.between_seeds:
+            return model.between_seeds, "this pair’s students"
+        return pooled(model.between_seeds for model in self.models.values()), "all pairs’ students"
 
     @cached_property
     def entries(self) -> list[Entry]:

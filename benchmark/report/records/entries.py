@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, printable
 from benchmark.experiment.error_text import explain
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import count_of
@@ -30,6 +30,8 @@ class Entry:
     plan_position: float = math.inf  # index of the run in the plan; inf outside
     stale: bool = False  # its method has a newer record made by other code
     costs: tuple[Entry, ...] = ()  # records of kind "cost" for the same training step, oldest first
+    attempts: tuple[Record, ...] = ()  # the run's other records, in order of attempt
+    other_scores: tuple[tuple[str, float | None], ...] = ()  # (name, score) known from elsewhere, before the record's
 
     @property
     def state(self) -> str:
@@ -53,7 +55,7 @@ class Entry:
         error = (self.record and self.record.error) or {}
         kind = "" if error.get("type", "").lower() == self.state else error.get("type")
         text = ": ".join(part for part in (kind, error.get("message")) if part)
-        return " ".join(text.split()) or "no message"
+        return " ".join(printable(text).split()) or "no message"
 
     @property
     def ended(self) -> datetime:
@@ -66,6 +68,8 @@ class Entry:
 
     def score(self, name: str) -> float | None:
         """A score, in its own unit; None where it is missing or not finite."""
+        if name in (elsewhere := dict(self.other_scores)):
+            return elsewhere[name]
         return finite_number(((self.record and self.record.score) or {}).get(name))
 
     def size(self, name: str) -> float | None:
@@ -107,15 +111,18 @@ def load_entries(store: Store, plan: Sequence[Run] | None = None) -> tuple[list[
     """All entries, planned runs first in the order of the plan; and a sentence for each file that cannot be read."""
     records = sorted(store.latest().items())
     complaints, entries_by_id = list(store.complaints), {}
+    stored = list(store.records())
+    attempts = attempts_by_id(stored)
     for id, record in records:
         if entry := read_entry(record, complaints):
-            entries_by_id[id] = entry
+            others = tuple(each for each in attempts[id] if each.attempt != record.attempt)
+            entries_by_id[id] = replace(entry, attempts=others)
     for plan_position, run in enumerate(plan or ()):
         for planned in (run, run.teacher):
             known = planned and entries_by_id.get(planned.id, Entry(planned))
             if known:
                 entries_by_id[planned.id] = replace(known, plan_position=min(known.plan_position, plan_position))
-    entries = attach_costs(mark_stale(entries_by_id.values()), load_costs(store, complaints))
+    entries = attach_costs(mark_stale(entries_by_id.values()), load_costs(stored, complaints))
     return sorted(entries, key=lambda entry: (entry.plan_position, entry.run.id)), complaints
 
 
@@ -142,9 +149,17 @@ def read_entry(record: Record, complaints: list[str]) -> Entry | None:
     return entry
 
 
-def load_costs(store: Store, complaints: list[str]) -> list[Entry]:
+def attempts_by_id(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Id of a run -> all its records, in order of attempt."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted((each for each in records if each.kind == "run"), key=lambda each: each.attempt):
+        found.setdefault(record.id, []).append(record)
+    return found
+
+
+def load_costs(records: Iterable[Record], complaints: list[str]) -> list[Entry]:
     """The readable records of kind "cost", oldest first."""
-    costs = [read_entry(record, complaints) for record in store.records() if record.kind == "cost"]
+    costs = [read_entry(record, complaints) for record in records if record.kind == "cost"]
     return sorted(filter(None, costs), key=lambda entry: (entry.ended, entry.name))
 
 

@@ -1,17 +1,27 @@
-"""Read which of the judged images each run classifies correctly, from results/predictions."""
+"""Read the predicted class of each judged image, and which are right, from results/predictions."""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.report.records.entries import Entry
 from benchmark.store import Store
 
 # what numpy and zipfile raise for an archive with changed bytes; RuntimeError: encrypted, or of a version to come
 DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zlib.error, BadZipFile)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A run's predictions of the judged images; None where the file has no such array."""
+
+    classes: NDArray[np.integer] | None = None  # (N,)
+    correct: NDArray[np.bool_] | None = None  # (N,)
 
 
 class Predictions:
@@ -20,22 +30,44 @@ class Predictions:
     def __init__(self, store: Store):
         self.folder = store.root / "predictions"
         self.complaints: list[str] = []
-        self.cache: dict[str, NDArray[np.bool_] | None] = {}
+        self.cache: dict[str, Predicted] = {}
 
-    def correct(self, id: str) -> NDArray[np.bool_] | None:
-        """(N,) whether the run classifies each image correctly; None if there is no file, or an old one without it."""
+    def correct(self, entry: Entry) -> NDArray[np.bool_] | None:
+        """(N,) whether the run classifies each image correctly; None if there is no file, or an old one without it.
+
+        None too if the file is of another attempt at the run: its accuracy is not that of the entry's record.
+        """
+        found = self._of(entry.run.id).correct
+        score = entry.score("top1")
+        return None if found is None or score is None or not same_accuracy(found, score) else found
+
+    def agreement(self, entry: Entry, teacher_id: str) -> float | None:
+        """The share of the images that the run and a teacher classify alike; None without the predictions of both."""
+        teacher = self._of(teacher_id).classes
+        own = self._of(entry.run.id).classes
+        if own is None or teacher is None or own.shape != teacher.shape or self.correct(entry) is None:
+            return None
+        return float((own == teacher).mean())
+
+    def _of(self, id: str) -> Predicted:
         if id not in self.cache:
             self.cache[id] = self._read(id)
         return self.cache[id]
 
-    def _read(self, id: str) -> NDArray[np.bool_] | None:
+    def _read(self, id: str) -> Predicted:
         path = self.folder / f"{id}.npz"
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return file["right"].astype(bool) if "right" in file else None
+                classes = file.get("top1")
+                return Predicted(classes, file["right"].astype(bool) if "right" in file else None)
         except FileNotFoundError:
-            return None
+            return Predicted()
         except DAMAGE as fault:
             why = " ".join(str(fault).split()) or type(fault).__name__
             self.complaints.append(f"{path}: no predictions, left out of the tests on images ({why})")
-            return None
+            return Predicted()
+
+
+def same_accuracy(correct: NDArray[np.bool_], score: float) -> bool:
+    """Whether the share of correct images is the score, as records hold it: to half an image."""
+    return abs(float(correct.mean()) - score) * len(correct) < 0.5

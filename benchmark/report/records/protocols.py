@@ -8,7 +8,9 @@ student and recipe.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from benchmark.experiment.run import Run
@@ -80,23 +82,38 @@ def build_protocol(
 
 
 def teacher_cell(row: Row, pair: Pair, key: Key, students: list[Entry], entries: dict[str, Entry]) -> Cell:
-    """The teacher's cell; its score is left out unless it was computed on the same images as the students' scores."""
+    """The teacher's cell; its score is left out unless it was computed on the same images as the students' scores.
+
+    A teacher's accuracy is that of its kept file, from which its students learned, as their records say.
+    """
     own = tuple(filter(None, [entries.get(pair.teacher_id)]))
     if not comparable(key):
-        return Cell(row, pair, own, exclusion_reason=f"judged on {pair.teacher.judge} of {pair.teacher.dataset}")
-    reported = {
-        finite_number(student.provenance("teacher", "top1"))
-        for student in students
-        if student.provenance("teacher", "id") == pair.teacher_id
-    }
-    only_source = len(reported) == 1 and not any(entry.record for entry in own)
-    return Cell(row, pair, own, reported_top1=reported.pop() if only_source else None)
+        return Cell(row, pair, own, exclusion_reason=f"judged on {pair.teacher.judge} of {pair.teacher.data_label}")
+    kept = kept_accuracy(pair, students)
+    if kept is None:
+        return Cell(row, pair, own)
+    top1, precision = kept
+    scores = (("top1", top1), ("best_top1", None))  # the best epoch is one of the training, not of the file
+    recorded = tuple(replace(entry, other_scores=scores) if entry.state == "done" else entry for entry in own)
+    only_source = not any(entry.record for entry in own)
+    return Cell(row, pair, recorded, reported_top1=top1 if only_source else None, computed_in=precision)
+
+
+def kept_accuracy(pair: Pair, students: Iterable[Entry]) -> tuple[float, str] | None:
+    """(Top-1 of the teacher's kept file, precision that it was computed in): what most students' records say."""
+    taught = [student for student in students if student.provenance("teacher", "id") == pair.teacher_id]
+    found = Counter(
+        (top1, str(student.provenance("precision") or ""))
+        for student in taught
+        if (top1 := finite_number(student.provenance("teacher", "top1"))) is not None
+    )
+    return min(found, key=lambda each: (-found[each], each), default=None)
 
 
 # ---- keys
 def run_terms(run: Run) -> Terms:
     """The terms of a run: data set, judge and recipe without the learning rate."""
-    terms = {"dataset": run.dataset, "judge": run.judge}
+    terms = {"dataset": run.data_label, "judge": run.judge}
     if run.recipe is None:
         return tuple((terms | {"recipe": "found, not trained"}).items())
     return tuple((terms | flatten(run.recipe.model_dump(mode="json", exclude={"lr"}))).items())

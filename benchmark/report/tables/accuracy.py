@@ -6,12 +6,14 @@ from collections import defaultdict
 
 import pandas as pd
 
+from benchmark.experiment.study import trial_settings
 from benchmark.report.formatting import count_of, format_percent, join_distinct, run_command
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import FAILURES, Entry
-from benchmark.report.statistics import indistinguishable_from_best
-from benchmark.report.tables.comparisons import by_seed, detectable_sentence
+from benchmark.report.statistics.families import best_rows
+from benchmark.report.tables.comparisons import detectable_sentence, fallback_sentence
 from benchmark.report.tables.table import (
+    TIED,
     Note,
     Table,
     TableCell,
@@ -23,18 +25,22 @@ from benchmark.report.tables.table import (
 )
 
 MESSAGE_LENGTH = 160  # characters of an error message in a note; the page's list of failures has all of it
+BEST, NOT_TOLD = "best mean", "not told from the best"  # standing of a cell in its column
 
 
 def accuracy_table(protocol: Protocol) -> Table:
     """The table of top-1 accuracy after the last epoch."""
-    best, notes = bold_cells(protocol), collect_notes(protocol)
+    standings, notes = column_standings(protocol), collect_notes(protocol)
     lines = tuple(
         TableLine(
-            row.label, tuple(format_cell(cell, (row, pair) in best, notes) for pair, cell in cells_of(protocol, row))
+            row.label,
+            tuple(format_cell(cell, standings.get((row, pair), ""), notes) for pair, cell in cells_of(protocol, row)),
         )
         for row in protocol.rows
     )
-    tidy = pd.DataFrame([tidy_line(protocol, cell, (cell.row, cell.pair) in best) for cell in protocol.cells.values()])
+    tidy = pd.DataFrame(
+        [tidy_line(protocol, cell, standings.get((cell.row, cell.pair), "")) for cell in protocol.cells.values()]
+    )
     return Table(
         name=f"{protocol.slug}-accuracy",
         title=f"Accuracy · {protocol.label}",
@@ -51,17 +57,17 @@ def cells_of(protocol: Protocol, row: Row) -> list[tuple[Pair, Cell]]:
     return [(pair, protocol.cells[row, pair]) for pair in protocol.pairs]
 
 
-def bold_cells(protocol: Protocol) -> set[tuple[Row, Pair]]:
-    """The cells not distinguishable from the best of their column, without teachers."""
-    bold = set()
-    for pair in protocol.pairs:
-        column = {cell.row: by_seed(cell) for cell in protocol.student_cells(pair)}
-        bold |= {(row, pair) for row in indistinguishable_from_best(column)}
-    return bold
+def column_standings(protocol: Protocol) -> dict[tuple[Row, Pair], str]:
+    """(Row, pair) -> BEST or NOT_TOLD, by Hsu's comparisons with the best; without teachers and all other cells."""
+    standings = {}
+    for pair, model in protocol.models.items():
+        best, others = best_rows(model)
+        standings |= {(row, pair): NOT_TOLD for row in others} | ({(best, pair): BEST} if best else {})
+    return standings
 
 
 # ---- one cell
-def format_cell(cell: Cell, bold: bool, notes: dict[tuple[Row, Pair], list[Note]]) -> TableCell:
+def format_cell(cell: Cell, standing: str, notes: dict[tuple[Row, Pair], list[Note]]) -> TableCell:
     """Mean ± sd with n and interval, or the reason why there is no score."""
     numbers = tuple(note.number for note in notes.get((cell.row, cell.pair), ()))
     records, summary = " ".join(cell.records), cell.summary()
@@ -75,8 +81,10 @@ def format_cell(cell: Cell, bold: bool, notes: dict[tuple[Row, Pair], list[Note]
     text = format_percent(summary.mean) + (f" ± {format_percent(summary.sd)}" if summary.sd is not None else "")
     stale = sum(entry.stale for entry in cell.scored)
     interval = [f"{format_percent(summary.low)} to {format_percent(summary.high)}"] if summary.low is not None else []
-    small_print = [f"n = {summary.n}", *lacking, *([f"{stale} stale"] if stale else []), *interval]
-    return TableCell(text, "; ".join(small_print), bold, numbers, records)
+    computed = [f"kept file, in {cell.computed_in}"] if cell.computed_in else []
+    small_print = [f"n = {summary.n}", *computed, *lacking, *([f"{stale} stale"] if stale else []), *interval]
+    small = "; ".join(small_print)
+    return TableCell(text, small, standing == BEST, numbers, records, mark=TIED * (standing == NOT_TOLD))
 
 
 def empty_reason(cell: Cell) -> str:
@@ -130,37 +138,38 @@ def repeat_command(cell: Cell, entries: list[Entry]) -> str:
         return run_command(suite, cell.pair.name, options=options or ())
     varied = [argument for knob in cell.row.varied for argument in ("--set", f"{cell.row.method}.{knob}")]
     seeds = [entry.run.seed for entry in entries]
-    return run_command(suite, cell.pair.name, cell.row.method, seeds, varied if options is None else options)
+    if options is not None:
+        origins = [(entry.run, entry.provenance("origin")) for entry in entries]
+        tuned = [text for run, each in origins if isinstance(each, dict) for text in trial_settings(run, each)]
+        varied = [*options, *(word for text in dict.fromkeys(tuned) for word in ("--set", text))]
+    return run_command(suite, cell.pair.name, cell.row.method, seeds, varied)
 
 
 # ---- caption and CSV
 def caption(protocol: Protocol) -> str:
-    """The caption: what the numbers are and what bold means."""
-    counts = [len(cell.scored) for cell in protocol.cells.values() if cell.scored and cell.row.kind != "teacher"]
+    """The caption: what the numbers are, what bold and the mark mean, and what could have been told apart."""
     sentences = [
-        f"{protocol.label}. {scoring_sentence(protocol)}",
-        "Top-1 accuracy in percent after the last epoch; mean ± standard deviation (ddof 1) over seeds, n and the "
-        f"{percent_level()} t interval of the mean. With n = 1 there is neither spread nor interval.",
+        f"{scoring_sentence(protocol)} Top-1 in percent, last epoch: mean ± sd; {percent_level()} "
+        "interval, for this one teacher."
     ]
-    if any(row.kind == "teacher" for row in protocol.rows):
-        sentences.append("A teacher is trained once: n = 1.")
-    if run_counts(protocol) == {1}:
-        sentences.append("Nothing is bold: n = 1 is too small, without a spread no method can be told from another.")
-    elif counts:
-        sentences.append(
-            f"Bold: not distinguishable from the best of its column (the {percent_level()} interval of the paired "
-            "differences, seed by seed, does not put it lower; Welch’s interval where two rows share fewer than two "
-            "seeds; not corrected for the number of methods)."
-        )
-        sentences.append(detectable_sentence(protocol))
-        if 1 in counts:
-            sentences.append(
-                "With n = 1 nothing can be told: such cells are never bold, nor is any in a column that one leads."
-            )
-    return " ".join(filter(None, sentences))
+    if any(model.residual for model in protocol.models.values()):
+        sentences.append(f"Bold: best mean; {TIED}: not told from it (Hsu).")
+        sentences += [detectable_sentence(protocol), fallback_sentence(protocol)]
+    elif run_counts(protocol):
+        sentences.append("Nothing is bold: n = 1 is too small to tell methods apart.")
+    return " ".join([*filter(None, sentences), *attempts_sentence(protocol)])
 
 
-def tidy_line(protocol: Protocol, cell: Cell, bold: bool) -> dict[str, object]:
+def attempts_sentence(protocol: Protocol) -> list[str]:
+    """The sentence that counts runs with several attempts; none where every run has one."""
+    count = sum(bool(entry.attempts) for entry in protocol.entries)
+    if not count:
+        return []
+    verb = "was" if count == 1 else "were"
+    return [f"{count_of(count, 'run')} {verb} attempted several times; the first done counts."]
+
+
+def tidy_line(protocol: Protocol, cell: Cell, standing: str) -> dict[str, object]:
     """A cell as a line of CSV; accuracies in percent, sd in percentage points."""
     summary = cell.summary()
     fractions = (
@@ -174,7 +183,7 @@ def tidy_line(protocol: Protocol, cell: Cell, bold: bool) -> dict[str, object]:
         key_columns(protocol, cell)
         | {name: numbers.get(name) for name in ("top1_percent", "sd", "low", "high")}
         | {
-            "among_best": bold,
+            "standing": standing,
             "stale": sum(entry.stale for entry in cell.scored),
             "lacking": cell.exclusion_reason
             or "; ".join(lacking)

@@ -1,41 +1,30 @@
-"""Compare the methods of a pair: differences between runs of the same seed, their intervals and tests.
+"""Compare the methods of a pair: differences with simultaneous intervals, tests, verdicts.
 
-compare_rows(protocol, correct)     every row minus every other row, without teachers
-comparison_table(...)               the comparisons as a table: print has the usual baselines, the CSV all of them
-paired_differences(protocol)        the differences alone, for figures: (row, pair, baseline) -> Paired
+compare_rows(protocol, correct)             every row minus every other row, without teachers
+baseline_contrasts(protocol, baseline)      the differences to one row, for figures: (row, pair) -> Contrast
+detectable_sentence(protocol)               what the comparisons could have found
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.report.formatting import MISSING, format_interval, format_points
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
-from benchmark.report.statistics import (
-    MAX_EXACT,
-    Discordant,
-    Paired,
-    holm,
-    mcnemar,
-    minimum_detectable_difference,
-    paired_difference,
-    pooled_sd,
-)
-from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level, scoring_sentence
+from benchmark.report.records.entries import Entry
+from benchmark.report.statistics.families import TOO_FEW, Contrast, against, all_pairs_p, family_loadings
+from benchmark.report.statistics.images import Discordant, mcnemar
+from benchmark.report.statistics.max_t import max_t_quantile
+from benchmark.report.statistics.model import PairModel
+from benchmark.report.statistics.paired import Paired, holm, paired_difference, sign_flip_can_reach
+from benchmark.report.statistics.power import minimum_detectable_difference
+from benchmark.report.statistics.summary import t_quantile
 
 BASELINE = "kd"  # the baseline unless another one is named
-NO_COMMON_SEEDS = "No two methods have two seeds in common: no difference can be told from chance."
-BETTER, WORSE, INCONCLUSIVE, TOO_FEW = "better", "worse", "cannot be told", "n too small"
-HEADS = ("against", "n", "difference", "95 % interval", "sign-flip p", "Holm p", "McNemar p", "verdict")
-Correctness = Callable[
-    [str], NDArray[np.bool_] | None
-]  # id of a run -> (N,) whether it classifies each judged image correctly
+Correctness = Callable[[Entry], NDArray[np.bool_] | None]  # a run -> (N,) whether it classifies each image correctly
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,156 +33,129 @@ class Comparison:
 
     cell: Cell
     baseline: Cell
-    paired: Paired | None = None  # row minus baseline; None: no seed in common
-    holm: float | None = None  # p adjusted for all rows compared with this baseline on this pair
-    images: Discordant | None = None  # of the lowest seed in common; None: predictions not kept
+    contrast: Contrast | None = None  # row minus baseline; None: no chain of common seeds joins them
+    all_pairs_p: float | None = None  # in the family of all pairs of rows
+    paired: Paired | None = None  # over the seeds in common; None: there is none
+    holm: float | None = None  # sign-flip p adjusted for all rows compared with this baseline, where n allows 5 %
+    images: Discordant | None = None  # of the lowest seed in common with predictions; None: not kept
 
     @property
     def verdict(self) -> str:
-        """The verdict by the interval, without correction for multiple comparisons."""
-        if self.paired is None or self.paired.low is None:
-            return TOO_FEW
-        return BETTER if self.paired.low > 0 else WORSE if self.paired.high < 0 else INCONCLUSIVE
+        """The verdict by the simultaneous interval."""
+        return self.contrast.verdict if self.contrast else TOO_FEW
 
     @property
     def records(self) -> str:
-        """The names of the records of both rows for the seeds in common."""
-        seeds = self.paired.seeds if self.paired else ()
-        entries = (*self.cell.scored, *self.baseline.scored)
-        return " ".join(entry.name for entry in entries if entry.run.seed in seeds)
+        """The names of the records of both rows."""
+        return " ".join(entry.name for entry in (*self.cell.scored, *self.baseline.scored))
 
 
 # ---- numbers
-def by_seed(cell: Cell) -> dict[int, float]:
-    """Seed -> top-1 after the last epoch, a fraction."""
-    return {entry.run.seed: entry.score("top1") for entry in cell.scored}
-
-
-def paired_differences(protocol: Protocol, baseline: Row | None = None) -> dict[tuple[Row, Pair, Row], Paired]:
-    """(Row, pair, baseline) -> the row minus the baseline; by default with every row as the baseline."""
-    differences = {}
-    for pair in protocol.pairs:
-        for other, cell in permutations(protocol.student_cells(pair), 2):
-            if baseline in (None, other.row) and (paired := paired_difference(by_seed(cell), by_seed(other))):
-                differences[cell.row, pair, other.row] = paired
-    return differences
+def baseline_contrasts(protocol: Protocol, baseline: Row) -> dict[tuple[Row, Pair], Contrast]:
+    """(Row, pair) -> the row minus the baseline, where both have a score and common seeds join them."""
+    found = {}
+    for pair, model in protocol.models.items():
+        if baseline in model.rows:
+            found |= {(row, pair): contrast for row, contrast in against(model, baseline).items() if contrast}
+    return found
 
 
 def compare_rows(protocol: Protocol, correct: Correctness | None = None) -> list[Comparison]:
     """All ordered pairs of rows on each pair of networks, pair by pair and baseline by baseline."""
-    differences, comparisons = paired_differences(protocol), []
-    for pair in protocol.pairs:
-        cells = protocol.student_cells(pair)
-        for baseline in cells:
-            column = [cell for cell in cells if cell is not baseline]
-            column_differences = [differences.get((cell.row, pair, baseline.row)) for cell in column]
-            adjusted = iter(holm([paired.p for paired in column_differences if paired and paired.p is not None]))
-            for cell, paired in zip(column, column_differences, strict=True):
-                p = next(adjusted) if paired and paired.p is not None else None
-                images = discordant_images(cell, baseline, paired, correct)
-                comparisons.append(Comparison(cell, baseline, paired, p, images))
-    return comparisons
-
-
-def discordant_images(
-    cell: Cell, baseline: Cell, paired: Paired | None, correct: Correctness | None
-) -> Discordant | None:
-    """McNemar's test on the judged images for the lowest common seed; None without predictions of the same images."""
-    if paired is None or correct is None:
-        return None
-    runs = [next(entry.run for entry in side.scored if entry.run.seed == paired.seeds[0]) for side in (cell, baseline)]
-    first, second = (correct(run.id) for run in runs)
-    comparable = first is not None and second is not None and first.shape == second.shape
-    return mcnemar(first, second) if comparable else None
-
-
-# ---- the table
-def detectable_sentence(protocol: Protocol) -> str:
-    """The sentence on the minimum detectable difference; "" where no two rows share two seeds."""
-    differences = [
-        paired
+    return [
+        comparison
         for pair in protocol.pairs
-        for a, b in combinations(protocol.student_cells(pair), 2)
-        if (paired := paired_difference(by_seed(a), by_seed(b))) and paired.sd is not None
+        for baseline in protocol.student_cells(pair)
+        for comparison in compare_with(protocol, pair, baseline, correct)
     ]
-    sd = pooled_sd(differences)
-    if sd is None:
+
+
+def compare_with(
+    protocol: Protocol, pair: Pair, baseline: Cell, correct: Correctness | None = None
+) -> list[Comparison]:
+    """Every other row of the pair compared with the baseline."""
+    model = protocol.models[pair]
+    contrasts = against(model, baseline.row)
+    cells = [cell for cell in protocol.student_cells(pair) if cell.row != baseline.row]
+    paired = [paired_difference(cell.by_seed, baseline.by_seed) for cell in cells]
+    return [
+        Comparison(
+            cell,
+            baseline,
+            contrasts[cell.row],
+            all_pairs_p(model, cell.row, baseline.row),
+            own,
+            adjusted,
+            discordant_images(cell, baseline, correct),
+        )
+        for cell, own, adjusted in zip(cells, paired, holm_where_reachable(paired), strict=True)
+    ]
+
+
+def holm_where_reachable(paired: Sequence[Paired | None]) -> list[float | None]:
+    """Holm's adjustment of the sign-flip p of a family; None where that many comparisons of n seeds never reach 5 %."""
+    known = [each for each in paired if each and each.sign_flip is not None]
+    adjusted = dict(zip(map(id, known), holm([each.sign_flip for each in known]), strict=True))
+    return [
+        adjusted[id(each)] if id(each) in adjusted and sign_flip_can_reach(each.n, len(known)) else None
+        for each in paired
+    ]
+
+
+def discordant_images(cell: Cell, baseline: Cell, correct: Correctness | None) -> Discordant | None:
+    """McNemar's test on the judged images for the lowest common seed for which both runs' predictions are kept."""
+    if correct is None:
+        return None
+    sides = [{entry.run.seed: entry for entry in side.scored} for side in (cell, baseline)]
+    for seed in sorted(sides[0].keys() & sides[1].keys()):
+        first, second = (correct(side[seed]) for side in sides)
+        if first is not None and second is not None and first.shape == second.shape:
+            return mcnemar(first, second, seed)
+    return None
+
+
+# ---- what could have been found
+def detectable_sentence(protocol: Protocol) -> str:
+    """The sentence on the minimum detectable difference; "" where no pair has a spread."""
+    known = [model for model in protocol.models.values() if detectable(model)]
+    if not known:
         return ""
-    counts = sorted({paired.n for paired in differences})
-    sentences = [
-        f"{100 * minimum_detectable_difference(sd, n):.2f} points with n = {n}" for n in sorted({counts[0], counts[-1]})
-    ]
+    single, family = zip(*map(detectable, known), strict=True)
+    sd, degrees = [model.residual.sd for model in known], [model.residual.degrees for model in known]
     return (
-        "Minimum detectable difference (two-sided 5 %, found in 80 % of cases, one comparison at a time): "
-        f"{', '.join(sentences)}, from the pooled standard deviation of paired differences, {100 * sd:.2f} points. "
-        "Smaller differences mostly go unseen."
+        f"Found in 80 % of cases: {points_range(family)} points, {points_range(single)} if tested alone "
+        f"(residual sd {points_range(sd)}, {count_range(degrees)} df)."
     )
 
 
-def comparison_table(protocol: Protocol, comparisons: Sequence[Comparison], baseline: str = BASELINE) -> Table:
-    """The table of all comparisons; print has those with `baseline` (method or label) and the plain student."""
-    rows = dict.fromkeys(each.baseline.row for each in comparisons)
-    baselines = [row.label for row in rows if baseline in (row.label, row.method)][:1]
-    baselines += [row.label for row in rows if row.kind == "student"]
-    return Table(
-        name=f"{protocol.slug}-comparisons",
-        title=f"Differences · {protocol.label}",
-        caption=caption(protocol),
-        heads=HEADS,
-        lines=tuple(
-            TableLine(each.cell.row.label, tuple(line_cells(each)), each.cell.pair.label) for each in comparisons
-        ),
-        tidy=pd.DataFrame([tidy_line(protocol, each) for each in comparisons]),
-        selector=("against", tuple(dict.fromkeys(baselines))),
-    )
+def detectable(model: PairModel) -> tuple[float, float] | None:
+    """The difference found in 80 % of cases: as the only comparison, and among those with the first row; fractions.
+
+    None without a spread, or without a row that can be compared with the first one.
+    """
+    errors = [error for row in model.rows[1:] if (error := model.error(row, model.rows[0])) is not None]
+    if not errors:
+        return None
+    error, degrees = float(np.median(errors)), model.residual.degrees
+    limits = (t_quantile(degrees), max_t_quantile(family_loadings(model, model.rows[0]), degrees))
+    single, family = (minimum_detectable_difference(error, degrees, limit) for limit in limits)
+    return single, family
 
 
-def caption(protocol: Protocol) -> str:
-    """The caption: how to read the columns, and the minimum detectable difference."""
-    return (
-        f"{protocol.label}. {scoring_sentence(protocol)} Top-1 after the last epoch, row minus the row it is held "
-        "against, in percentage points, over the seeds that both have: those runs start from the same weights and "
-        f"see the same batches. Interval: {percent_level()}, t, of the mean difference; none with n = 1. Sign-flip p: "
-        f"exact, all 2^n choices of signs (t test beyond n = {MAX_EXACT}); it cannot fall below 2^(1−n), so below "
-        "n = 6 it is never under 0.05. Holm p: the same, adjusted for all methods held against that row on that pair. "
-        "McNemar p: exact, on the judged images of the two runs of the lowest common seed, with the number of images "
-        "right only in the one and only in the other; it is about the noise of the test set, not about that of "
-        "training. Verdict: by the interval, one comparison at a time. "
-        f"{detectable_sentence(protocol) or NO_COMMON_SEEDS} {MISSING}: n too small; not kept: the runs’ files do not "
-        "say which images are right."
-    )
+def points_range(fractions: Sequence[float]) -> str:
+    """Fractions in percentage points: one number, or from the smallest to the largest."""
+    texts = [f"{100 * value:.2f}" for value in (min(fractions), max(fractions))]
+    return " to ".join(dict.fromkeys(texts))
 
 
-def line_cells(comparison: Comparison) -> Iterator[TableCell]:
-    """The cells of a line, in the order of HEADS."""
-    paired, images = comparison.paired, comparison.images
-    yield TableCell(comparison.baseline.row.label)
-    yield TableCell(str(paired.n if paired else 0), "" if paired else "no seed in common", records=comparison.records)
-    yield TableCell(format_points(paired.mean) if paired else MISSING)
-    yield TableCell(format_interval(paired.low, paired.high) if paired else MISSING)
-    yield TableCell(format_p(paired and paired.p), "t test" if paired and paired.test == "t" else "")
-    yield TableCell(format_p(comparison.holm))
-    counts = f"{images.first} : {images.second} images, seed {paired.seeds[0]}" if images else ""
-    yield TableCell(format_p(images and images.p), counts or ("not kept" if paired else ""))
-    yield TableCell(comparison.verdict)
+def count_range(counts: Sequence[float]) -> str:
+    """Counts as text: one, or from the smallest to the largest."""
+    return " to ".join(dict.fromkeys(f"{value:g}" for value in (min(counts), max(counts))))
 
 
-def format_p(p: float | None) -> str:
-    """A p-value: 0.250, < 0.001."""
-    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def tidy_line(protocol: Protocol, comparison: Comparison) -> dict[str, object]:
-    """A comparison as a line of CSV; differences in percentage points."""
-    paired, images, row = comparison.paired, comparison.images, comparison.baseline.row
-    fractions = {"difference": paired.mean, "sd": paired.sd, "low": paired.low, "high": paired.high} if paired else {}
-    numbers = {name: None if value is None else 100 * value for name, value in fractions.items()}
-    return (
-        key_columns(protocol, comparison.cell)
-        | {"n": paired.n if paired else 0, "against": row.label, "against_method": row.method}
-        | {name: numbers.get(name) for name in ("difference", "sd", "low", "high")}
-        | {"p": paired and paired.p, "test": paired.test if paired else "", "holm_p": comparison.holm}
-        | {"mcnemar_p": images and images.p, "mcnemar_seed": paired.seeds[0] if images else None}
-        | {"right_only_here": images and images.first, "right_only_there": images and images.second}
-        | {"verdict": comparison.verdict, "records": comparison.records}
-    )
+def fallback_sentence(protocol: Protocol) -> str:
+    """The sentence that names the pairs whose rows have unequal variances; "" for none."""
+    unequal = [pair.label for pair, model in protocol.models.items() if model.unequal]
+    if not unequal:
+        return ""
+    return f"Variances differ between rows (Brown–Forsythe), so paired t with Bonferroni: {', '.join(unequal)}."

@@ -94,6 +94,7 @@ def cell_latex(cell: TableCell) -> str:
     latex = escape_latex(cell.text)
     latex = rf"\textit{{{latex}}}" if cell.quoted else latex
     latex = rf"\textbf{{{latex}}}" if cell.bold else latex
+    latex += f" {escape_latex(cell.mark)}" * bool(cell.mark)
     return latex + rf"\textsuperscript{{{','.join(map(str, cell.notes))}}}" * bool(cell.notes)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmark.report.formatting import MISSING
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry
-from benchmark.report.statistics import summarise
+from benchmark.report.statistics.summary import summarise
 from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, scoring_sentence
 
 
@@ -23,6 +23,7 @@ class Measure:
     read: Callable[[Entry], float | None]
     format: Callable[[float], str]
     exact: bool = False  # a count that should be equal for all seeds: a range is printed if it is not
+    spread: bool = False  # whether the standard deviation over seeds is printed
 
 
 def read_score(name: str) -> Callable[[Entry], float | None]:
@@ -74,6 +75,8 @@ def format_measure(cell: Cell, measure: Measure) -> TableCell:
     if summary is None:
         return TableCell(MISSING)
     text = measure.format(summary.mean)
+    if measure.spread and summary.sd is not None:
+        text += f" ± {measure.format(summary.sd)}"
     if measure.exact and min(values) != max(values):
         text = f"{measure.format(min(values))} to {measure.format(max(values))}"
     return TableCell(text, "" if summary.n == len(cell.scored) else f"n = {summary.n}")
@@ -83,4 +86,6 @@ def tidy_line(protocol: Protocol, cell: Cell, measures: Sequence[Measure]) -> di
     """A cell as a line of CSV: means over seeds, accuracies as fractions."""
     means = {measure.column: cell.summary(measure.read) for measure in measures}
     numbers = {name: summary and summary.mean for name, summary in means.items()}
+    shown = [measure.column for measure in measures if measure.spread]
+    numbers |= {f"{name}_sd": means[name] and means[name].sd for name in shown}
     return key_columns(protocol, cell) | numbers | {"records": " ".join(entry.name for entry in cell.scored)}

@@ -17,6 +17,7 @@ from benchmark.report.formatting import (
 )
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import Entry, Platform
+from benchmark.report.records.predictions import Predictions
 from benchmark.report.tables.long import Measure, long_table, read_clock, read_score, read_size, scored_cells
 from benchmark.report.tables.table import Table
 
@@ -79,7 +80,7 @@ QUALITY_MEASURES = (
     Measure("oracle %", "best_top1", read_score("best_top1"), format_percent),
     Measure("optimism", "optimism", optimism, format_points),
     Measure("top-5 %", "top5", read_score("top5"), format_percent),
-    Measure("agreement %", "agreement", read_score("agreement"), format_percent),
+    Measure("agreement %", "agreement", read_score("agreement"), format_percent, spread=True),
     Measure("KL to teacher", "kl", read_score("kl"), format_score),
     Measure("NLL", "nll", read_score("nll"), format_score),
     Measure("ECE %", "ece", read_score("ece"), format_percent),
@@ -114,15 +115,30 @@ TRAINING_MEASURES = (
 )
 
 
-def quality_table(protocol: Protocol) -> Table:
-    """The table of last and best epoch, agreement with the teacher and calibration."""
+def quality_table(protocol: Protocol, predictions: Predictions | None = None) -> Table:
+    """The table of last and best epoch, agreement with the teacher and calibration.
+
+    predictions: from which the agreement of students that had no teacher is computed.
+    """
     caption = (
-        "Means over seeds. Oracle: the best epoch, chosen by the images that it is scored on, so no result; optimism: "
-        "what that choice adds to the last epoch, in points. Agreement: images to which student and teacher give the "
-        "same class. KL: from teacher to student, in nats. NLL: in nats. ECE: expected calibration error. "
-        f"{MISSING}: not in the records, or there is no teacher."
+        "Means over seeds. Oracle: the best epoch, chosen by the images that it is scored on, so no result; "
+        "optimism: what that adds. Agreement: images that student and teacher classify alike; without teaching, the "
+        f"plain student’s. KL: from teacher to student; KL, NLL: nats. {MISSING}: not in the records."
     )
-    return long_table(protocol, "quality", "Last epoch, best epoch, agreement, calibration", caption, QUALITY_MEASURES)
+    shown = with_agreement(protocol, predictions) if predictions else protocol
+    return long_table(shown, "quality", "Last epoch, best epoch, agreement, calibration", caption, QUALITY_MEASURES)
+
+
+def with_agreement(protocol: Protocol, predictions: Predictions) -> Protocol:
+    """The protocol with the agreement of its plain students with each pair's teacher, from their predictions."""
+    cells = dict(protocol.cells)
+    for (row, pair), cell in protocol.cells.items():
+        if row.kind == "student" and pair.teacher:
+            found = [predictions.agreement(entry, pair.teacher_id) for entry in cell.entries]
+            pairs = zip(cell.entries, found, strict=True)
+            entries = tuple(replace(e, other_scores=(*e.other_scores, ("agreement", value))) for e, value in pairs)
+            cells[row, pair] = replace(cell, entries=entries)
+    return replace(protocol, cells=cells)
 
 
 def size_table(protocol: Protocol) -> Table:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmark.experiment.run import Run
 from benchmark.report.formatting import MISSING, count_of, format_interval, format_percent, format_points
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.labels import name_protocols
-from benchmark.report.statistics import Paired, paired_difference, summarise
-from benchmark.report.tables.comparisons import TOO_FEW
+from benchmark.report.statistics.families import TOO_FEW
+from benchmark.report.statistics.paired import Paired, paired_difference
+from benchmark.report.statistics.summary import summarise
+from benchmark.report.tables.precision_runs import PRECISIONS, MatchedRuns, match_runs, matched_rows
 from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level
 
 LIMIT = 0.005  # this suite's criterion for the absolute mean difference, a fraction
 WITHIN = f"within ±{100 * LIMIT:g}"
-PRECISIONS = ("bf16", "fp32")  # values in records; differences are the first minus the second
 EXPECTED_EQUAL = ("device", "torch", "source")  # provenance; the caption names what is not equal on both sides
 HEADS = ("n", "bf16 %", "fp32 %", "difference", "95 % interval", f"mean {WITHIN}", f"interval {WITHIN}")
-MatchedRuns = dict[str, Entry]  # precision -> entry; the entries differ in nothing else that is part of the run
 MatchedColumns = dict[Pair, dict[Row, list[MatchedRuns]]]
 
 
@@ -34,6 +33,7 @@ class PrecisionComparison:
     values: Mapping[str, Mapping[int, float]]  # precision -> seed -> top-1, of the seeds done in both
     entries: tuple[Entry, ...]  # the runs that the values come from
     left_out: str = ""  # seeds done in one precision only, with the state of the other
+    relative: bool = False  # whether the values are differences between two rows
 
     @property
     def difference(self) -> Paired | None:
@@ -75,36 +75,6 @@ def precision_tables(protocols: Sequence[Protocol]) -> dict[str, Table]:
     return {first.slug: precision_table(first, names[key], columns) for key, (first, columns) in groups.items()}
 
 
-def match_runs(entries: Iterable[Entry]) -> dict[str, MatchedRuns]:
-    """Id without precision -> the run in both precisions, where at least one of the two is done.
-
-    If several recipes led to one precision, a run that is done is preferred, then the recipe "auto".
-    """
-    by_id: dict[str, MatchedRuns] = {}
-    trained = [entry for entry in entries if entry.run.recipe and entry.provenance("precision") in PRECISIONS]
-    for entry in sorted(trained, key=lambda entry: (entry.state != "done", entry.run.recipe.precision)):
-        by_id.setdefault(id_without_precision(entry.run), {}).setdefault(entry.provenance("precision"), entry)
-    pairs = {id: matched for id, matched in by_id.items() if len(matched) == len(PRECISIONS)}
-    return {id: matched for id, matched in pairs.items() if "done" in {entry.state for entry in matched.values()}}
-
-
-def id_without_precision(run: Run) -> str:
-    """The id that the run would have with precision "auto" in its own recipe; the teacher's is left as it is."""
-    return run.model_copy(update={"recipe": run.recipe.model_copy(update={"precision": "auto"})}).id
-
-
-def matched_rows(protocol: Protocol, matches: Mapping[str, MatchedRuns]) -> list[tuple[Pair, Row, list[MatchedRuns]]]:
-    """(Pair, row, matched runs) for the protocol's rows that have bf16 runs with a match in fp32; no teachers."""
-    rows = []
-    for pair in protocol.pairs:
-        for row in (row for row in protocol.rows if row.kind != "teacher"):
-            entries = [entry for entry in protocol.cells[row, pair].entries if entry.run.recipe]
-            matched = [(entry, matches.get(id_without_precision(entry.run))) for entry in entries]
-            bf16_matched = [match for entry, match in matched if match and match["bf16"].run.id == entry.run.id]
-            rows += [(pair, row, bf16_matched)] * bool(bf16_matched)
-    return rows
-
-
 # ---- numbers
 def compare_precisions(pair: Pair, row: Row, matched: Sequence[MatchedRuns]) -> PrecisionComparison:
     """Compare the seeds of a row that are done in both precisions; the others are named in `left_out`."""
@@ -135,13 +105,32 @@ def mean_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[Preci
     return [PrecisionComparison(cell, values, entries, "" if seeds else "no seed in common")]
 
 
+def differences_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[PrecisionComparison]:
+    """Each method minus the plain student, in each precision: what a precision does to a conclusion about methods.
+
+    The mean over rows cannot show it: rows that move in opposite directions cancel there.  By seed, as all else.
+    """
+    plain = next((line for line in lines if line.cell.row.kind == "student" and line.entries), None)
+    others = [line for line in lines if line.cell.row.kind != "student" and line.entries] if plain else []
+    return [row_difference(pair, line, plain) for line in others]
+
+
+def row_difference(pair: Pair, line: PrecisionComparison, plain: PrecisionComparison) -> PrecisionComparison:
+    """A row minus the plain student over the seeds that both have in both precisions."""
+    seeds = sorted(line.values["bf16"].keys() & plain.values["bf16"].keys())
+    values = {name: {seed: line.values[name][seed] - plain.values[name][seed] for seed in seeds} for name in PRECISIONS}
+    entries = tuple(entry for each in (line, plain) for entry in each.entries if entry.run.seed in seeds)
+    cell = Cell(Row("method", label=f"{line.cell.row.label} − {plain.cell.row.label}"), pair)
+    return PrecisionComparison(cell, values, entries, "" if seeds else "no seed in common", relative=True)
+
+
 # ---- the table
 def precision_table(protocol: Protocol, name: str, columns: MatchedColumns) -> Table:
     """The table: the rows of each pair and their mean.  name: label of the protocol without its precision."""
     comparisons: list[PrecisionComparison] = []
     for pair, rows in columns.items():
         lines = [compare_precisions(pair, row, matched) for row, matched in rows.items()]
-        comparisons += [*lines, *mean_of_rows(pair, lines)]
+        comparisons += [*lines, *mean_of_rows(pair, lines), *differences_of_rows(pair, lines)]
     all_matched = [match for rows in columns.values() for matched in rows.values() for match in matched]
     return Table(
         name=f"{protocol.slug}-precision",
@@ -158,24 +147,19 @@ def caption(protocol: Protocol, name: str, matched: Sequence[MatchedRuns]) -> st
     different = [w for w in EXPECTED_EQUAL if any(len({str(e.provenance(w)) for e in m.values()}) > 1 for m in matched)]
     also = f"Not the same on both sides everywhere, beside the precision: {', '.join(different)}." if different else ""
     return (
-        f"{name}. Scored on the {protocol.judge}. The same runs trained in bf16 and in fp32, by what the records say "
-        "was picked: the same networks, teacher, method, knobs, seed and recipe, precision aside. Top-1 after the last "
-        "epoch; n: seeds done in both. Difference: bf16 minus fp32, in percentage points, with the "
-        f"{percent_level()} t interval of its mean over seeds; none with n = 1. Mean {WITHIN}: this suite’s own "
-        f"criterion, met where the mean difference is at most {100 * LIMIT:g} points either way. Interval {WITHIN}: "
-        "whether all of the interval lies there; where not, a larger difference is not ruled out. One line at a time, "
-        "not corrected for their number. Mean of rows: averaged within each seed that all of them have, then an "
-        "interval over those seeds, since rows of one seed share first weights and batches and are not independent; it "
-        f"speaks of the average, not of each row. {also}"
+        f"Scored on the {protocol.judge}. The same runs in bf16 and in fp32, as their records say: bf16 minus fp32 in "
+        f"points, paired by seed, {percent_level()} t interval, line by line; none with n = 1. Limit: {100 * LIMIT:g} "
+        f"points either way. In the mean of rows opposite changes cancel; a row minus the student shows them. {also}"
     ).strip()
 
 
 def line_cells(comparison: PrecisionComparison) -> tuple[TableCell, ...]:
     """The cells of a line, in the order of HEADS."""
+    shown: Callable[[float], str] = format_points if comparison.relative else format_percent
     difference, records = comparison.difference, " ".join(entry.name for entry in comparison.entries)
     return (
         TableCell(str(difference.n if difference else 0), comparison.left_out, records=records),
-        *(TableCell(MISSING if mean is None else format_percent(mean)) for mean in comparison.means.values()),
+        *(TableCell(MISSING if mean is None else shown(mean)) for mean in comparison.means.values()),
         TableCell(format_points(difference.mean) if difference else MISSING),
         TableCell(format_interval(difference.low, difference.high) if difference else MISSING),
         *map(TableCell, comparison.verdicts),

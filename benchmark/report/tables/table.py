@@ -8,7 +8,9 @@ from itertools import groupby
 import pandas as pd
 
 from benchmark.report.records.cells import Cell, Protocol
-from benchmark.report.statistics import LEVEL
+from benchmark.report.statistics.summary import LEVEL
+
+TIED = "≈"  # mark of a number that cannot be told from the best of its column
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class TableCell:
     notes: tuple[int, ...] = ()  # numbers of the table's notes that belong to the cell
     records: str = ""  # names of the records behind it, separated by spaces
     quoted: bool = False  # a number from a paper, in italics
+    mark: str = ""  # printed after the text
 
 
 @dataclass(frozen=True, slots=True)

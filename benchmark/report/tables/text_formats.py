@@ -6,7 +6,10 @@ import re
 
 import pandas as pd
 
-from benchmark.report.tables.table import Table, TableCell
+from benchmark.errors import printable
+from benchmark.report.tables.table import Note, Table, TableCell
+
+FORMULA = tuple("=+-@\t\r")  # a spreadsheet computes a cell of text that begins so
 
 
 def to_markdown(table: Table) -> str:
@@ -21,19 +24,36 @@ def to_markdown(table: Table) -> str:
     frame = pd.DataFrame(rows, columns=[escape_markdown(head) for head in heads])
     sides = ["left"] * (1 + table.grouped) + ["right"] * len(table.heads)
     grid = frame.to_markdown(index=False, disable_numparse=True, colalign=sides)
-    notes = [f"[{n.number}] {escape_markdown(n.text)}" + f" `{n.command}`" * bool(n.command) for n in table.notes]
+    notes = map(markdown_note, table.notes)
     return "\n\n".join([f"### {escape_markdown(table.title)}", grid, escape_markdown(table.caption), *notes]) + "\n"
 
 
 def to_csv(table: Table) -> str:
-    """The table's tidy data as CSV: one line per row and pair, eight significant digits."""
-    return table.tidy.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+    """The table's tidy data as CSV: one line per row and pair, eight significant digits.
+
+    Text is on one line; an apostrophe precedes what a spreadsheet would take for a formula.
+    """
+    frame = table.tidy.assign(
+        **{
+            name: pd.Series(map(plain_text, column), column.index, column.dtype)
+            for name, column in table.tidy.items()
+            if not pd.api.types.is_numeric_dtype(column)
+        }
+    )
+    return frame.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+
+def plain_text(value: object) -> object:
+    """A value of a CSV; text is printable and begins no formula."""
+    if not isinstance(value, str):
+        return value
+    return "'" * value.startswith(FORMULA) + printable(value)
 
 
 def markdown_cell(cell: TableCell) -> str:
     """The text of a cell in a Markdown table."""
     mark = "**" * cell.bold + "*" * cell.quoted
-    text = f"{mark}{escape_markdown(cell.text)}{mark}"
+    text = f"{mark}{escape_markdown(cell.text)}{mark}" + f" {escape_markdown(cell.mark)}" * bool(cell.mark)
     return (
         text
         + f" ({escape_markdown(cell.small_print)})" * bool(cell.small_print)
@@ -41,7 +61,15 @@ def markdown_cell(cell: TableCell) -> str:
     )
 
 
+def markdown_note(note: Note) -> str:
+    """A note as a paragraph; its command is code, between more backticks than it has in a row."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", note.command)), default=0))
+    space = " " * (len(fence) > 1)
+    command = f" {fence}{space}{printable(note.command)}{space}{fence}" if note.command else ""
+    return f"[{note.number}] {escape_markdown(note.text)}{command}"
+
+
 def escape_markdown(text: str) -> str:
     """The text on one line, with the characters escaped that Markdown or HTML would interpret."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(re.sub(r"([\\`*|\[\]])", r"\\\1", text).split())

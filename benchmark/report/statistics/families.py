@@ -1,0 +1,122 @@
+"""Families of comparisons on one pair, each with one error rate for all its comparisons together.
+
+against(model, baseline)    every other row minus the baseline: Dunnett's simultaneous intervals and p
+all_pairs_p(model)          all rows with all others: Tukey's p (Tukey and Kramer's for incomplete tables)
+best_rows(model)            the row with the best mean and those not told from the best: Hsu's comparisons with the best
+
+C. W. Dunnett, J. Amer. Statist. Assoc. 50 (1955); J. C. Hsu, Ann. Statist. 9 (1981).  Where the rows' variances differ
+too much for one residual, the paired t test takes over, with Bonferroni's correction for the number of comparisons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.report.statistics.max_t import Loadings, max_t_p, max_t_quantile, product_structure
+from benchmark.report.statistics.model import PairModel, contrast_covariances
+from benchmark.report.statistics.paired import Paired, paired_difference
+from benchmark.report.statistics.studentized import studentized_range_p
+from benchmark.report.statistics.summary import LEVEL, t_quantile
+
+MODEL, PAIRED = "model", "paired t"  # what a contrast comes from
+BETTER, WORSE, INCONCLUSIVE, TOO_FEW = "better", "worse", "cannot be told", "n too small"
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A row minus the baseline of its family; low, high and p are simultaneous over the family."""
+
+    difference: float
+    error: float | None = None  # standard error; None: n too small, and so are the fields below
+    degrees: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    source: str = MODEL
+
+    @property
+    def verdict(self) -> str:
+        """The verdict by the simultaneous interval."""
+        if self.low is None:
+            return TOO_FEW
+        return BETTER if self.low > 0 else WORSE if self.high < 0 else INCONCLUSIVE
+
+
+def against(model: PairModel, baseline: Hashable) -> dict[Hashable, Contrast | None]:
+    """Every other row -> the row minus the baseline; None where no chain of common seeds joins the two."""
+    others = [row for row in model.rows if row != baseline]
+    if model.unequal:
+        pairs = {row: paired_difference(model.column[row], model.column[baseline]) for row in others}
+        return {row: bonferroni(paired, len(others)) for row, paired in pairs.items()}
+    loadings = family_loadings(model, baseline)
+    return {row: dunnett(model, row, baseline, loadings) for row in others}
+
+
+def family_loadings(model: PairModel, baseline: Hashable) -> Loadings:
+    """The product structure of the correlations of all estimable differences to the baseline; () without any."""
+    base = model.rows.index(baseline)
+    joined = [i for i in range(len(model.rows)) if i != base and model.connected[i, base]]
+    covariances = contrast_covariances(model, base)[np.ix_(joined, joined)]
+    scales = np.sqrt(np.diag(covariances))
+    return product_structure(covariances / np.outer(scales, scales)) if joined else ()
+
+
+def dunnett(model: PairModel, row: Hashable, baseline: Hashable, loadings: Loadings) -> Contrast | None:
+    """The row minus the baseline with Dunnett's interval and p for the whole family."""
+    difference, error = model.difference(row, baseline), model.error(row, baseline)
+    if difference is None or error is None:
+        return None if difference is None else Contrast(difference)
+    degrees = model.residual.degrees
+    half_width = max_t_quantile(loadings, degrees) * error
+    p = max_t_p(abs(difference) / error, loadings, degrees) if error else float(difference == 0)
+    return Contrast(difference, error, degrees, difference - half_width, difference + half_width, p)
+
+
+def bonferroni(paired: Paired | None, comparisons: int) -> Contrast | None:
+    """The paired difference with the t interval and p of Bonferroni's correction."""
+    if paired is None or paired.sd is None:
+        return paired and Contrast(paired.mean, source=PAIRED)
+    error = paired.sd / math.sqrt(paired.n)
+    half_width = t_quantile(paired.n - 1, 1 - (1 - LEVEL) / comparisons) * error
+    p = min(1.0, comparisons * paired.p)
+    return Contrast(paired.mean, error, paired.n - 1, paired.mean - half_width, paired.mean + half_width, p, PAIRED)
+
+
+def all_pairs_p(model: PairModel, a: Hashable, b: Hashable) -> float | None:
+    """The p of a against b in the family of all pairs of rows; None where n is too small."""
+    count = len(model.rows)
+    if model.unequal:
+        contrast = bonferroni(paired_difference(model.column[a], model.column[b]), count * (count - 1) // 2)
+        return contrast and contrast.p
+    difference, error = model.difference(a, b), model.error(a, b)
+    if difference is None or error is None:
+        return None
+    return (
+        studentized_range_p(abs(difference) / error, count, model.residual.degrees)
+        if error
+        else 1.0 * (difference == 0)
+    )
+
+
+def best_rows(model: PairModel) -> tuple[Hashable | None, set[Hashable]]:
+    """(Row with the best mean, the other rows not told from the best); (None, none) where no spread is known.
+
+    A row is told from the best if some other row is better by its one-sided Dunnett limit with that row as baseline.
+    With unequal variances no row but the best is named: a noisy one must not gain by its noise.
+    """
+    if model.residual is None or not model.connected.all():
+        return None, set()
+    best = model.rows[int(np.argmax(np.round(model.effects, 12)))]
+    others = [row for row in model.rows if row != best] if not model.unequal else []
+    return best, {row for row in others if not beaten(model, row)}
+
+
+def beaten(model: PairModel, row: Hashable) -> bool:
+    """Whether some other row is better, at one error rate of 5 % for all others together."""
+    limit = max_t_quantile(family_loadings(model, row), model.residual.degrees, two_sided=False)
+    margins = [model.difference(other, row) - limit * model.error(other, row) for other in model.rows if other != row]
+    return max(margins) > 0

@@ -1,0 +1,28 @@
+"""Build the sections on tuning from the studies that `tune` writes to results/tuning, one for each protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmark.experiment.study import Study
+from benchmark.report.figures.sensitivity import sensitivity_figure
+from benchmark.report.formatting import slug
+from benchmark.report.page.render import Extra
+from benchmark.report.records.entries import Entry
+from benchmark.report.records.studies import group_studies
+from benchmark.report.tables.tuning import tuning_table
+
+INTRO = (
+    "Every method’s knobs, tuned with equally many trials on images held out of the training set, never on test "
+    "images. Trials are in no other table of this report; each is a record like any other."
+)
+
+
+def tuning_sections(studies: Sequence[Study], entries: Sequence[Entry]) -> list[Extra]:
+    """The sections of all protocols that have a study with a result."""
+    sections = []
+    for title, methods in group_studies(studies, entries).items():
+        figure = sensitivity_figure(title, methods)
+        tables, figures = [tuning_table(title, methods, entries)], [figure] if figure else []
+        sections.append(Extra(f"Tuning · {title}", f"tuning-{slug(title)}", INTRO, tables, figures))
+    return sections
