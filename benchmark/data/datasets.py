@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.data import image_folder
+from benchmark.data.archives import ensure_files
 from benchmark.errors import BadInput
+from benchmark.experiment.run import Run
 
+CACHE = ".decoded"  # a folder beside the image folders
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
@@ -67,11 +69,14 @@ def names() -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Raises BadInput with the closest name for an unknown data set."""
-    if name not in SOURCES and not (name.startswith("folder:") and name != "folder:"):
+    """Raises BadInput for an unknown data set, with the closest name, and for a folder outside the data folder."""
+    kind, _, folder = name.partition(":")
+    if name not in SOURCES and (kind != "folder" or not folder):
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())} and folder:NAME"
         raise BadInput(f"unknown data set {name!r}; {hint}")
+    if Path(folder).is_absolute() or ".." in Path(folder).parts or not folder.isprintable():
+        raise BadInput(f"{name!r} names no folder in the data folder: name that one with --data DIR, then folder:NAME")
 
 
 def info(name: str, root: Path) -> DatasetInfo:
@@ -83,16 +88,36 @@ def info(name: str, root: Path) -> DatasetInfo:
     return DatasetInfo(*image_folder.info(root / name.removeprefix("folder:")))
 
 
+def content(name: str, root: Path) -> str:
+    """Hash of the files of an image folder, a part of the ids of the runs on it; "" for official data, whose name says
+    as much because they are verified.  Raises BadInput.
+    """
+    check_name(name)
+    return "" if name in SOURCES else image_folder.content(root / name.removeprefix("folder:"), root / CACHE)
+
+
+def load_for(run: Run, root: Path, download: bool = False) -> Dataset:
+    """The data set of a run, as `load`.  Raises BadInput if the files of its folder are not those of the run."""
+    found = content(run.dataset, root) if run.content else ""
+    if found != run.content:
+        raise BadInput(
+            f"the images in {root / run.dataset.removeprefix('folder:')} changed after this run was planned: "
+            f"their hash was {run.content:.8} and is {found:.8}; start the command again"
+        )
+    return load(run.dataset, root, download, found)
+
+
 @cache
-def load(name: str, root: Path, download: bool = False) -> Dataset:
+def load(name: str, root: Path, download: bool = False, content_hash: str = "") -> Dataset:
     """A data set by name; `root` is the folder that holds the data.
 
-    Nothing is downloaded unless `download`.  Raises BadInput naming what is missing or altered, and where.
+    Nothing is downloaded unless `download`.  content_hash: of an image folder, as `content` gives it, so that a folder
+    that changed is loaded anew.  Raises BadInput naming what is missing or altered, and where.
     """
     check_name(name)
     if name in SOURCES:
         return SOURCES[name](name, root, download)
-    x, y, test_x, test_y, classes = image_folder.load(root / name.removeprefix("folder:"), root / ".decoded")
+    x, y, test_x, test_y, classes = image_folder.load(root / name.removeprefix("folder:"), root / CACHE)
     return make_dataset(name, classes, x, y, test_x, test_y)
 
 
@@ -121,59 +146,6 @@ def cifar(name: str, root: Path, download: bool) -> Dataset:
     ensure_files(kind, name, root, download)
     train, test = (kind(str(root), train=part, download=False) for part in (True, False))
     return make_dataset(name, tuple(train.classes), train.data, train.targets, test.data, test.targets)
-
-
-def ensure_files(kind: type, name: str, root: Path, download: bool) -> None:
-    """Ensure that `root` holds the verified files: unpack the archive, download it if allowed.  Raises BadInput."""
-    folder, archive = root / kind.base_folder, root / kind.filename
-    if not folder.exists() and not archive.exists() and download:
-        download_archive(kind, name, root)
-    if not folder.exists() and archive.exists():
-        verify(archive, kind.tgz_md5)
-        unpack(archive)
-    if not folder.exists():
-        raise BadInput(
-            f"{name} is not in {root}: put the official {kind.filename}, or the folder {kind.base_folder}/ unpacked "
-            f"from it, there, name another folder with --data DIR, or download it with --download"
-        )
-    for file, md5 in (*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])):
-        verify(folder / file, md5)
-
-
-def download_archive(kind: type, name: str, root: Path) -> None:
-    """Download the official archive.  Raises BadInput if that fails."""
-    from torchvision.datasets.utils import download_url
-
-    try:
-        download_url(kind.url, str(root), kind.filename, kind.tgz_md5)
-    except (OSError, RuntimeError) as fault:
-        raise BadInput(
-            f"{name} could not be downloaded ({fault}); put the official {kind.filename} into {root} and run again"
-        ) from fault
-
-
-def unpack(archive: Path) -> None:
-    """Unpack an archive into its own folder; members with paths outside it are refused.  Raises BadInput."""
-    try:
-        with tarfile.open(archive) as file:
-            file.extraction_filter = getattr(tarfile, "data_filter", None)  # Pythons before 3.11.4 have none
-            file.extractall(archive.parent)
-    except (OSError, tarfile.TarError) as fault:
-        raise BadInput(
-            f"{archive} cannot be unpacked into its folder ({fault}); unpack it in another one and use --data DIR"
-        ) from fault
-
-
-def verify(path: Path, md5: str) -> None:
-    """Raises BadInput unless the file exists and has this checksum."""
-    if not path.is_file():
-        raise BadInput(f"{path} is missing (MD5 {md5}): unpack the official archive there again")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
-        raise BadInput(
-            f"{path} is truncated or altered: MD5 expected {md5}, found {found}; put the official file there"
-        )
 
 
 def make_dataset(name: str, classes: tuple[str, ...], x, y, test_x, test_y) -> Dataset:

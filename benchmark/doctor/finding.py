@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from benchmark.doctor.privacy import anonymous
+from benchmark.privacy import anonymous
 
 WIDTH = 118  # columns of the text
 REPORT = "report this as a bug, with the output of `doctor --json`"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-from benchmark.data import datasets, image_folder
+from benchmark.data import archives, image_files
 from benchmark.doctor.finding import Check, Finding
 from benchmark.errors import BadInput
 
@@ -65,9 +65,9 @@ def cifar(name: str, kind_name: str, root: Path) -> Finding:
     folder, archive = root / kind.base_folder, root / kind.filename
     try:
         if folder.exists() or not archive.exists():
-            datasets.ensure_files(kind, name, root, download=False)
+            archives.ensure_files(kind, name, root, download=False)
             return Finding(name, f"{folder}, checksums right")
-        datasets.verify(archive, kind.tgz_md5)
+        archives.verify(archive, kind.tgz_md5)
     except BadInput as fault:
         if folder.exists() or archive.exists():
             return Finding(name, f"{root}: not as published", False, str(fault), prevents=True)
@@ -94,8 +94,8 @@ def images(folder: Path) -> Finding:
     """An image folder: its classes and how many images it has; none is decoded."""
     name = f"folder:{folder.name}"
     try:
-        classes = image_folder.class_names(folder)
-        counts = [len(image_folder.list_images(folder / split, classes)) for split in ("train", "test")]
+        classes = image_files.class_names(folder)
+        counts = [len(image_files.list_images(folder, split, classes)) for split in image_files.SPLITS]
     except BadInput as fault:
         return Finding(name, f"{folder}: cannot be used", False, str(fault))
     return Finding(name, f"{len(classes)} classes, {counts[0]:,} training and {counts[1]:,} test images")

@@ -14,7 +14,7 @@ import torch
 from benchmark.acceleration.cpu_kernels import batch_norm
 from benchmark.acceleration.machine import Machine, machine
 from benchmark.doctor.finding import Finding
-from benchmark.sweep.load import NOTICEABLE, REMEDY, Counters, read_counters
+from benchmark.sweep.load import NOTICEABLE, Counters, read_counters
 from benchmark.training import provenance
 
 INSTRUCTIONS = {  # name -> its flag in /proc/cpuinfo, torch's word for it
@@ -111,7 +111,8 @@ def load(before: Counters | None) -> Finding:
     value = f"other programs used {others:.1f} of {after.cores} processors for {wall:.1f} s"
     value += f"; load average {os.getloadavg()[0]:.1f}"
     if others > NOTICEABLE:
-        return Finding("load", value, False, f"training is slower and its times do not compare; end them, or {REMEDY}")
+        advice = "training is slower, in processes of one thread each, and its times do not compare; end them"
+        return Finding("load", value, False, advice)
     return Finding("load", value)
 
 

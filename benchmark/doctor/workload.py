@@ -122,7 +122,7 @@ def random_images(count: int, pixels: int) -> Dataset:
 def calibrated(network: str, pixels: int) -> nn.Module:
     """An untrained network whose normalisations know their inputs, so that deep ones do not overflow."""
     with seeds.scope("doctor", network), torch.no_grad():
-        net = models.build(network, CLASSES)
+        net = models.build(network, CLASSES, preactivations=True)  # for whichever methods learn from it
         for module in (each for each in net.modules() if isinstance(each, Norm)):
             module.momentum = 1.0
         net.train()(torch.randn(JUDGED, 3, pixels, pixels))

@@ -7,10 +7,11 @@ from typing import Any
 
 from benchmark.experiment.resolve import Choices
 from benchmark.experiment.run import Run
-from benchmark.experiment.suite import named_recipes, suite_path
+from benchmark.experiment.suite import named_recipes, suite_label, suite_path
 from benchmark.experiment.yaml_input import read_yaml
 
 Origins = dict[str, str]  # path of a value, such as recipe.lr -> its origin as text
+CONTENT = "the folder's files"
 
 
 def origins(runs: Iterable[Run], suite: str, choices: Choices) -> dict[str, Origins]:
@@ -18,7 +19,7 @@ def origins(runs: Iterable[Run], suite: str, choices: Choices) -> dict[str, Orig
 
     runs: the result of `resolve.load_suite(suite, choices)`.
     """
-    raw = read_yaml(suite_path(suite))
+    raw, suite = read_yaml(suite_path(suite)), suite_label(suite)
     found: dict[str, Origins] = {}
     for run in runs:
         found.setdefault(run.id, run_origins(run, raw, suite, choices))
@@ -35,8 +36,10 @@ def run_origins(run: Run, raw: dict[str, Any], suite: str, choices: Choices) -> 
         "student": "--pairs" if choices.pairs else from_suite,
         "method": "--methods" if choices.methods else from_suite,
         "seed": "--seeds" if choices.seeds else from_suite if "seeds" in raw else "default",
-        "judge": from_suite if "judge" in raw else "default",
+        "judge": "--judge" if choices.judge else from_suite if "judge" in raw else "default",
     }
+    if run.content:
+        found["content"] = CONTENT
     if run.teacher:
         found["teacher"] = (
             "--teacher" if run.teacher.student in choices.teachers else "--pairs" if choices.pairs else from_suite
@@ -53,8 +56,8 @@ def teacher_origins(run: Run, raw: dict[str, Any], suite: str, choices: Choices)
         "student": "--pairs" if choices.pairs else from_suite,
         "method": "every teacher's",
         "seed": from_suite if "teacher_seed" in raw else "default",
-        "judge": from_suite if "judge" in raw else "default",
-    }
+        "judge": "--judge" if choices.judge else from_suite if "judge" in raw else "default",
+    } | ({"content": CONTENT} if run.content else {})
     layers = [raw["recipe"]] if raw.get("teacher") is None else [raw["teacher"], raw["recipe"]]
     return found | recipe_origins(run, layers, raw, suite, choices)
 

@@ -13,13 +13,14 @@ from typing import Any, get_args
 from benchmark.errors import BadInput
 from benchmark.experiment.error_text import shown
 from benchmark.experiment.knobs import resolve_knobs
-from benchmark.experiment.run import MAX_EPOCHS, Precision, Recipe, Run
+from benchmark.experiment.run import MAX_EPOCHS, Judge, Precision, Recipe, Run
 from benchmark.experiment.suite import Pair, Settings, Suite, first_error, parse_seeds, read_suite, split_list
 from benchmark.experiment.yaml_input import parse_yaml
 from methods import registry
 
 PLAIN_METHOD = "ce"  # the method of teachers and of the students that others are compared with
 MAX_RUNS = 20_000  # of a suite
+Content = Callable[[str], str]  # name of a data set -> hash of its files; "" for official data
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +33,32 @@ class Choices:
     epochs: int | None = None
     dataset: str | None = None
     precision: Precision | None = None
+    judge: Judge | None = None
     knobs: tuple[str, ...] = ()  # "method.knob=value"
     teachers: Mapping[str, Run] = field(default_factory=dict)  # network -> its run, instead of training it
 
 
-def load_suite(name: str, choices: Choices | None = None) -> list[Run]:
+def load_suite(name: str, choices: Choices | None = None, content: Content = lambda dataset: "") -> list[Run]:
     """The runs of a suite, ordered by seed; a teacher's run is a field of its students' runs.
 
-    name: of a suite, or the path of a .yaml file.  Raises BadInput for an unknown name or knob or an invalid value.
+    name: of a suite, or the path of a .yaml file.  content: data set -> hash of its files, for image folders.
+    Raises BadInput for an unknown name or knob or an invalid value.
     """
     choices = choices or Choices()
     try:
-        suite = apply_choices(load_checked(name), choices)
-        check_teachers(choices.teachers, suite)
-        return suite_runs(suite, choices.teachers)
+        suite = chosen_suite(name, choices)
+        contents = {dataset: content(dataset) for dataset in suite.dataset}
+        check_teachers(choices.teachers, suite, contents)
+        return suite_runs(suite, choices.teachers, contents)
     except BadInput:
         raise
     except ValueError as fault:
         raise BadInput(first_error(fault)) from fault
+
+
+def chosen_suite(name: str, choices: Choices) -> Suite:
+    """The suite of a name or a .yaml file, with the user's choices applied.  Raises BadInput."""
+    return apply_choices(load_checked(name), choices)
 
 
 def load_checked(name: str) -> Suite:
@@ -67,14 +76,19 @@ def load_checked(name: str) -> Suite:
     return suite
 
 
-def check_teachers(teachers: Mapping[str, Run], suite: Suite) -> None:
-    """Raises ValueError for a teacher that no pair uses or that was trained on another data set."""
+def check_teachers(teachers: Mapping[str, Run], suite: Suite, contents: Mapping[str, str]) -> None:
+    """Raises ValueError for a teacher that no pair uses or that was trained on another data set or other images."""
     for network, run in teachers.items():
         if network not in {pair.teacher for pair in suite.pairs}:
             raise ValueError(f"--teacher {network}={run.id}: no pair of this run learns from a {network}")
         if (run.dataset,) != suite.dataset:
             raise ValueError(
                 f"--teacher {network}={run.id} was trained on {run.dataset}, this run is on {', '.join(suite.dataset)}"
+            )
+        if run.content and run.content != contents[run.dataset]:
+            raise ValueError(
+                f"--teacher {network}={run.id} was trained on {run.data_label}, whose images have changed since: "
+                "train another teacher"
             )
 
 
@@ -95,8 +109,11 @@ def apply_choices(suite: Suite, choices: Choices) -> Suite:
     if choices.epochs is not None:
         recipes = named("--epochs", lambda: stretch(recipes, choices.epochs))
     if choices.precision is not None:
-        check_precision(choices.precision)
+        check_word("--precision", choices.precision, Precision)
         recipes = {key: each.model_copy(update={"precision": choices.precision}) for key, each in recipes.items()}
+    if choices.judge is not None:
+        check_word("--judge", choices.judge, Judge)
+        changes["judge"] = choices.judge
     return suite.model_copy(update=changes | recipes)
 
 
@@ -116,10 +133,10 @@ def stretch(recipes: Mapping[str, Recipe], epochs: int) -> dict[str, Recipe]:
     return {key: each.with_epochs(max(1, round(each.epochs * ratio))) for key, each in recipes.items()}
 
 
-def check_precision(name: str) -> None:
-    """Raises BadInput for an unknown precision."""
-    if name not in get_args(Precision):
-        raise BadInput(f"--precision is {', '.join(get_args(Precision))}, not {shown(name)}")
+def check_word(option: str, word: str, literal: Any) -> None:
+    """Raises BadInput unless a word is one of those of a Literal."""
+    if word not in get_args(literal):
+        raise BadInput(f"{option} is {', '.join(get_args(literal))}, not {shown(word)}")
 
 
 def apply_knobs(knobs: dict[str, Settings], assignments: tuple[str, ...], methods) -> dict[str, Settings]:
@@ -140,10 +157,10 @@ def apply_knobs(knobs: dict[str, Settings], assignments: tuple[str, ...], method
     return knobs
 
 
-def suite_runs(suite: Suite, teachers: Mapping[str, Run]) -> list[Run]:
+def suite_runs(suite: Suite, teachers: Mapping[str, Run], contents: Mapping[str, str]) -> list[Run]:
     """Every run of a suite, without duplicates: a method without teacher has one run per student, not per pair.
 
-    Raises BadInput if there are more than MAX_RUNS.
+    contents: data set -> hash of its files, or "".  Raises BadInput if there are more than MAX_RUNS.
     """
     rows = [
         (method, resolve_knobs(method, values))
@@ -155,22 +172,26 @@ def suite_runs(suite: Suite, teachers: Mapping[str, Run]) -> list[Run]:
         raise BadInput(f"{count:,} runs are more than {MAX_RUNS:,}: choose fewer seeds, pairs or methods")
     runs: dict[str, Run] = {}
     for seed, dataset, pair in itertools.product(suite.seeds, suite.dataset, suite.pairs):
-        own = teachers.get(pair.teacher) or teacher_run(suite, dataset, pair)
+        data = {"dataset": dataset, "content": contents[dataset]}
+        own = teachers.get(pair.teacher) or teacher_run(suite, data, pair)
         for method, knobs in rows:
             teacher = own if registry.get(method).needs_teacher else None
-            run = make_run(suite, dataset, pair.student, method=method, knobs=knobs, teacher=teacher, seed=seed)
+            run = make_run(suite, data, pair.student, method=method, knobs=knobs, teacher=teacher, seed=seed)
             runs.setdefault(run.id, run)
     return list(runs.values())
 
 
-def teacher_run(suite: Suite, dataset: str, pair: Pair) -> Run:
+def teacher_run(suite: Suite, data: Mapping[str, str], pair: Pair) -> Run:
     """The run that trains a pair's teacher, with the plain method."""
     plain = {"method": PLAIN_METHOD, "knobs": resolve_knobs(PLAIN_METHOD, {}), "seed": suite.teacher_seed}
-    return make_run(suite, dataset, pair.teacher, suite.teacher, **plain)
+    return make_run(suite, data, pair.teacher, suite.teacher, **plain)
 
 
-def make_run(suite: Suite, dataset: str, network: str, recipe: Recipe | None = None, **rest: Any) -> Run:
-    """A run of a network with `recipe` or the suite's, at the network's own learning rate if the suite sets one."""
+def make_run(suite: Suite, data: Mapping[str, str], network: str, recipe: Recipe | None = None, **rest: Any) -> Run:
+    """A run of a network with `recipe` or the suite's, at the network's own learning rate if the suite sets one.
+
+    data: the fields `dataset` and `content`.
+    """
     recipe = recipe or suite.recipe
     recipe = recipe.model_copy(update={"lr": suite.lr.get(network, recipe.lr)})
-    return Run(dataset=dataset, student=network, recipe=recipe, judge=suite.judge, **rest)
+    return Run(**data, student=network, recipe=recipe, judge=suite.judge, **rest)

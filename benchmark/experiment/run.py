@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from math import cos, pi
 from typing import Annotated, Any, Literal
 
@@ -105,9 +106,13 @@ class Recipe(Frozen):
 
 
 class Run(Frozen):
-    """One training of one network.  A teacher is a run too; an imported network is a run without a recipe."""
+    """One training of one network.  A teacher is a run too; an imported network is a run without a recipe.
+
+    `content` was added later.  Serialisation omits it where it is empty, so that the ids of other runs stay valid.
+    """
 
     dataset: str
+    content: str = Field("", pattern=r"^([0-9a-f]{64})?$")  # hash of an image folder's files; empty for official data
     student: str  # the network that is trained
     method: str
     knobs: dict[str, Any] = {}  # of the method, defaults included
@@ -116,23 +121,38 @@ class Run(Frozen):
     seed: Seed = 0
     judge: Judge = "test"  # the images that the score is computed on
 
-    @property
+    @model_serializer(mode="wrap")
+    def omit_empty_content(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if (key, value) != ("content", "")}
+
+    @cached_property
     def id(self) -> str:
         """12 hex digits of sha256 over canonical JSON of all fields."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def model_copy(self, **changes: Any) -> Run:
+        """A copy with changed fields (`update`), without the id of the original."""
+        copy = super().model_copy(**changes)
+        copy.__dict__.pop("id", None)
+        return copy
+
     @property
     def timing_group(self) -> tuple[str, str, str]:
         """Key of runs that may be timed in turn: data set, network and the recipe fields that affect a step's cost."""
         recipe = self.recipe.model_dump_json(exclude=COST_INDEPENDENT) if self.recipe else ""
-        return self.dataset, self.student, recipe
+        return self.data_label, self.student, recipe
 
     @property
     def cost_key(self) -> tuple[str, ...]:
         """Key of runs whose steps cost the same."""
         teacher = self.teacher.id if self.teacher else ""
         return (*self.timing_group, teacher, self.method, json.dumps(self.knobs, sort_keys=True))
+
+    @property
+    def data_label(self) -> str:
+        """The data set's name, of an image folder with the beginning of its hash: folder:flowers@1a2b3c4d."""
+        return f"{self.dataset}@{self.content[:8]}" if self.content else self.dataset
 
     @property
     def label(self) -> str:

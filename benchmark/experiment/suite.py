@@ -166,6 +166,14 @@ def suite_path(name: str) -> Path:
     return path
 
 
+def suite_label(name: str) -> str:
+    """A suite's name as records keep it: of the whole path of a file only the part that names nobody's folders."""
+    path = Path(name)
+    if not path.is_absolute():
+        return name
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+
+
 def read_suite(name: str) -> Suite:
     """A suite by name, or by the path of a .yaml file.  Raises BadInput naming file and key."""
     path = suite_path(name)

@@ -7,6 +7,8 @@ prefix such as DataParallel's `module.`, are ignored.
 from __future__ import annotations
 
 import re
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from benchmark.errors import BadInput
 from benchmark.files import file_problem
 from benchmark.models import build
 
+MAX_BYTES = 4_000_000_000  # of a file
+
 
 def load(path: str | Path, name: str, classes: int) -> nn.Module:
     """The network `name` with the weights in the file: `{"model": state_dict, …}` or a plain state_dict.
 
     The file is read with `weights_only=True`, so no code in it runs.  The network is on the CPU, in train mode.
-    Raises BadInput if the file is missing, is not a checkpoint, holds other objects, or does not match the network.
+    Raises BadInput if the file is missing, is not a checkpoint, holds other objects, does not match the network, or has
+    values that are not finite.
     """
     path = Path(path)
     published = _state(path)
@@ -31,14 +36,18 @@ def load(path: str | Path, name: str, classes: int) -> nn.Module:
     own = net.state_dict()
     _compare(path, published, own, f"{name} with {classes} classes")
     with torch.no_grad():
-        for target, source in zip(own.values(), published.values(), strict=True):
+        for target, (source_name, source) in zip(own.values(), published.items(), strict=True):
             target.copy_(source)
+            if not target.isfinite().all():
+                raise BadInput(f"{path} has values in {source_name} that are not finite: use another checkpoint")
     return net
 
 
 def _read(path: Path) -> Any:
-    if problem := file_problem(path):
+    if problem := file_problem(path, MAX_BYTES):
         raise BadInput(f"no checkpoint at {path}: {problem}; give the path of a file such as resnet56.pth")
+    if content_bytes(path) > path.stat().st_size:
+        raise BadInput(f"{path} announces more bytes than it has, which no file of torch.save does: download it again")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -49,6 +58,15 @@ def _read(path: Path) -> Any:
             f"{path} holds a pickled {found[1]}, which could run code when opened: if you trust it, open it "
             'once and save only {"model": its state_dict}'
         ) from error
+
+
+def content_bytes(path: Path) -> int:
+    """Bytes that a checkpoint's members have once they are read; torch does not compress them.  0 in the old format."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return sum(member.file_size for member in file.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error):
+        return 0
 
 
 def _state(path: Path) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def examine(runs: Sequence[Run], options: Options) -> str:
 def measure_pair(pair: Pair, store: Store, here: machine.Machine, options: Options) -> list[str]:
     """Measure a pair and write its two files; returns the lines to print."""
     started, run = time.perf_counter(), pair.runs[0]
-    data = datasets.load(run.dataset, options.data)
+    data = datasets.load_for(run, options.data)
     evaluation = features.evaluation_set(store, here, make_splits(data, run.judge, here.device)[1], data)
     found = measure(pair, evaluation)
     counted, timed = costs(pair, evaluation)
@@ -90,7 +90,7 @@ def fields(pair: Pair, evaluation: features.EvaluationSet, made_by: dict[str, An
     records = {r.id: latest[r.id].name for r in (pair.teacher, *pair.runs) if r.id in latest}
     return {
         "schema": SCHEMA,
-        "dataset": run.dataset,
+        "dataset": run.data_label,
         "pair": {"teacher": pair.teacher.student, "student": pair.student},
         "protocol": {
             "judge": run.judge,

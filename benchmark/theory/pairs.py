@@ -54,7 +54,7 @@ def pairs_of(runs: Sequence[Run], store: Store) -> list[Pair]:
 
 def protocol(run: Run) -> tuple:
     """What the students of a pair have in common: data set, judge, network and recipe."""
-    return run.dataset, run.judge, run.student, run.recipe
+    return run.data_label, run.judge, run.student, run.recipe
 
 
 def pair_of(members: list[Run], store: Store) -> Pair:
@@ -69,13 +69,13 @@ def pair_of(members: list[Run], store: Store) -> Pair:
 def title(pair: Pair) -> str:
     """A pair in words: data set, networks, seed."""
     run = pair.all_runs[0]
-    return f"{run.dataset}, {pair.teacher.student} teaches {pair.student}, seed {run.seed}"
+    return f"{run.data_label}, {pair.teacher.student} teaches {pair.student}, seed {run.seed}"
 
 
 def file_stem(pair: Pair) -> str:
     """Name of a pair's two files without extension; its hex digits hash the protocol but not the methods."""
     run = pair.runs[0]
-    determining = run.model_dump(mode="json", include={"dataset", "judge", "student", "recipe"}) | {
+    determining = run.model_dump(mode="json", include={"dataset", "content", "judge", "student", "recipe"}) | {
         "teacher": pair.teacher.id
     }
     digest = hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:6]

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from benchmark import privacy
 from benchmark.acceleration import driver, machine
 from benchmark.acceleration.cpu_kernels import batch_norm
-from benchmark.doctor import examine, finding, folders, gpu, gpu_checks, hardware, privacy, software
+from benchmark.doctor import examine, finding, folders, gpu, gpu_checks, hardware, software
 from benchmark.doctor.finding import Finding, run_check
 from benchmark.errors import BadInput
 from benchmark.sweep.load import Counters
@@ -232,7 +233,7 @@ def counters(monkeypatch, busy, own):
 def test_a_busy_processor_is_a_problem(monkeypatch):
     found = counters(monkeypatch, busy=30.0, own=8.0)
     assert not found.ok and not found.prevents
-    assert "other programs used 2.2 of 4 processors for 10.0 s" in found.value and "OMP_NUM_THREADS=1" in found.advice
+    assert "other programs used 2.2 of 4 processors for 10.0 s" in found.value and "one thread each" in found.advice
 
 
 def test_what_this_process_does_itself_does_not_count_as_load(monkeypatch):

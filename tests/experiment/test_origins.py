@@ -19,7 +19,7 @@ def origins_of(tmp_path):
         (run,) = load_suite(str(path), choices)
         found = origins([run], str(path), choices)
         return tuple(
-            {key: value.replace(str(path), "NAME") for key, value in found[id].items()}
+            {key: value.replace(path.name, "NAME") for key, value in found[id].items()}
             for id in (run.id, run.teacher.id)
         )
 
@@ -62,3 +62,10 @@ def test_every_value_of_a_run_has_an_origin():
     for run in runs:
         paths = {f"recipe.{part}" for part in run.recipe.model_dump()} | {f"knobs.{knob}" for knob in run.knobs}
         assert paths <= set(found[run.id])
+
+
+def test_a_judge_of_the_command_line_is_the_teachers_too(origins_of):
+    for found in origins_of({"judge": "test"}, judge="holdout"):
+        assert found["judge"] == "--judge"
+    for found in origins_of({"judge": "holdout"}):
+        assert found["judge"] == "suite NAME"

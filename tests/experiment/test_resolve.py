@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.errors import BadInput
+from benchmark.experiment.origins import origins
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.experiment.run import Cosine, Recipe, Run, Steps
 from benchmark.experiment.suite import read_suite, suite_names
@@ -69,6 +70,7 @@ def test_the_id_of_a_run_never_changes():
 
 OTHER = {
     "dataset": "cifar10",
+    "content": "1a2b3c4d" * 8,
     "student": "resnet32",
     "method": "sp",
     "knobs": {"alpha": 0.8},
@@ -107,6 +109,22 @@ def test_another_value_of_any_part_of_the_recipe_gives_another_id(field):
 
 def test_another_teacher_gives_another_id():
     assert replace(RUN, teacher=replace(TEACHER, seed=7)).id != RUN.id
+
+
+def test_without_a_hash_of_images_the_field_is_left_out_so_that_older_records_stay_valid():
+    assert "content" not in RUN.model_dump() and "content" not in RUN.model_dump(mode="json")["teacher"]
+    old = Run.model_validate({**RUN.model_dump(mode="json"), "dataset": "folder:pets"})
+    assert (old.content, old.data_label) == ("", "folder:pets")
+    new = replace(old, content="1a2b3c4d" * 8)
+    assert new.data_label == "folder:pets@1a2b3c4d"
+    assert Run.model_validate(new.model_dump(mode="json")) == new
+    assert new.timing_group != old.timing_group, "images of another size take another time"
+
+
+@pytest.mark.parametrize("content", ["1a2b", "g" * 64, "A" * 64, "1" * 64 + "\n", None, 5])
+def test_what_is_no_hash_is_refused(content):
+    with pytest.raises(ValueError, match="content"):
+        replace(RUN, content=content)
 
 
 def test_a_changed_copy_has_an_id_of_its_own():
@@ -324,6 +342,40 @@ def test_a_teacher_given_by_the_user_replaces_the_trained_one():
     assert run.teacher == imported
 
 
+# ---- image folders
+def contents(dataset):
+    """A hash for each image folder, as the data folder would give it."""
+    return dataset.removeprefix("folder:").ljust(64, "0") if dataset.startswith("folder:") else ""
+
+
+def test_runs_and_teachers_on_an_image_folder_have_its_hash_and_others_have_none(write_suite):
+    runs = load_suite(write_suite(dataset=["folder:a", "folder:b", "digits"]), None, contents)
+    for run in runs:
+        assert run.content == contents(run.dataset)
+        assert run.teacher is None or run.teacher.content == run.content
+    assert len({run.id for run in runs}) == 6
+    plain = load_suite(write_suite(dataset=["folder:a", "folder:b", "digits"]))
+    assert {run.id for run in runs} & {run.id for run in plain} == {run.id for run in runs if run.dataset == "digits"}
+
+
+def test_a_teacher_of_other_images_is_refused_and_one_from_before_the_hash_is_taken(write_suite):
+    name = write_suite(dataset="folder:a", methods=["kd"])
+    teacher = load_suite(name, None, contents)[0].teacher
+    other = teacher.model_copy(update={"content": "b" * 64})
+    with pytest.raises(BadInput, match="folder:a@bbbbbbbb, whose images have changed since: train another teacher"):
+        load_suite(name, Choices(teachers={"resnet20": other}), contents)
+    old = teacher.model_copy(update={"content": ""})
+    for known in (teacher, old):
+        assert load_suite(name, Choices(teachers={"resnet20": known}), contents)[0].teacher == known
+
+
+def test_the_origin_of_the_hash_is_the_folder(write_suite):
+    name = write_suite(dataset="folder:a", methods=["kd"])
+    runs = load_suite(name, None, contents)
+    found = origins(runs, name, Choices())
+    assert {found[id]["content"] for id in (runs[0].id, runs[0].teacher.id)} == {"the folder's files"}
+
+
 # ---- errors
 @pytest.mark.parametrize(
     ("changes", "expected"),
@@ -411,3 +463,10 @@ def test_a_wrong_choice_of_the_user_is_one_sentence(choices, expected):
     sentence = error_of("digits", Choices(**choices))
     for part in expected:
         assert part in sentence
+
+
+def test_the_judge_of_the_command_line_takes_the_place_of_the_suites():
+    runs = load_suite("mini", Choices(methods=("kd",), judge="holdout"))
+    assert {(run.judge, run.teacher.judge) for run in runs} == {("holdout", "holdout")}
+    with pytest.raises(BadInput, match="--judge is test, holdout, not 'train'"):
+        load_suite("mini", Choices(judge="train"))

@@ -6,7 +6,7 @@ import yaml
 from benchmark.conformance import method_summary
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.experiment.run import Recipe
-from benchmark.experiment.suite import Pair, make_recipe
+from benchmark.experiment.suite import Pair, make_recipe, suite_label
 from benchmark.report.docstrings import parse_docstring
 from methods import registry
 
@@ -159,3 +159,15 @@ def test_a_summary_lists_what_a_method_reads_and_trains(name):
 def test_a_summary_counts_the_layer_that_lsh_adds_to_a_narrower_student():
     found = method_summary.summarise_method("lsh", Pair.model_validate("wrn_40_2-wrn_40_1"))
     assert found.added == 64 * 128 + 128 + (128 - 64) * 100
+
+
+# ---- names in records
+def test_records_name_a_suite_as_typed_but_not_by_folders_outside_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "crd": "crd",
+        "mine/a.yaml": "mine/a.yaml",
+        str(tmp_path / "mine/a.yaml"): "mine/a.yaml",
+        "/home/alice/a.yaml": "a.yaml",
+    }
+    assert {name: suite_label(name) for name in names} == names

@@ -14,6 +14,7 @@ from benchmark.experiment.seeds import scope
 from benchmark.models import build, names, shape, shufflenet
 from benchmark.models.imports import load
 from benchmark.models.net import ConvNorm, Norm, fold
+from benchmark.models.preactivation import show
 from methods.contract import Shape
 
 HERE = Path(__file__).parents[1] / "reference"
@@ -106,8 +107,8 @@ def test_a_published_checkpoint_gives_the_outputs_of_the_reference_network(name)
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_shape_from_the_meta_device_is_the_real_one_also_under_bf16_autocast(name):
-    net = initialised(name).eval()
+def test_the_shape_of_a_network_is_the_real_one_also_under_bf16_autocast(name):
+    net = show(initialised(name)).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         out = net(images(1))
     assert Shape.of(out) == shape(name, 10)
