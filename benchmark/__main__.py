@@ -1,6 +1,9 @@
 """Entry point of `python -m benchmark`."""
 
-from benchmark.cli.app import main
+from benchmark.interrupts import stopped_by_signals
 
 if __name__ == "__main__":
-    main()
+    with stopped_by_signals():
+        from benchmark.cli.app import main
+
+        main()

@@ -62,7 +62,7 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
     data: Dataset | None = None
     for group in group_by_pair(missing_costs(runs, store, options.device)):
         if data is None or data.name != group[0].dataset:
-            data = datasets.load(group[0].dataset, options.data, options.download)
+            data = datasets.load_for(group[0], options.data, options.download)
         started = time.perf_counter()
         found = [store.add(record) for record in attempt(group[0], measure_pair, group, data, options) or []]
         machine.machine(options.device, group[0].recipe.precision).free_memory()
@@ -88,7 +88,7 @@ def attempt(run: Run, action: Callable[..., Any], *arguments: Any) -> Any:
         return action(*arguments)
     except Unfit:
         return None  # the run's own record says why
-    except Exception as fault:  # noqa: BLE001  whatever a method does, the others are measured
+    except (Exception, SystemExit) as fault:  # noqa: BLE001  whatever a method does, the others are measured
         warn_unmeasured(run, fault)
         return None
 
@@ -161,7 +161,8 @@ def make_context(group: list[Run], data: Dataset, options: Options, root: Path) 
     judged = Split(data.test_x[:64], data.test_y[:64], data.statistics, here.device)
     taught = next((run.teacher for run in group if run.teacher), None)
     if taught and store.weights(taught.id):
-        found = teacher.load(taught, store, here, len(data.classes), judged)
+        before = registry.preactivations_read(run.method for run in group)
+        found = teacher.load(taught, store, here, len(data.classes), judged, before)
     else:
         found = speed.untrained_teacher(group, data, here, judged)
     return Context(Store(root), here, data, learn, judged, found, options.record_fields)

@@ -14,16 +14,18 @@ from benchmark.profiling import cost, roofline, speed
 from benchmark.store import Store
 from benchmark.sweep.options import Options
 from benchmark.training import model_size
-from methods import registry
 
 PAIR, LARGE = ("resnet56", "resnet20"), ("resnet32x4", "resnet8x4")
 EPOCHS = 240  # of the CRD benchmark
 MAX_SHARE = 0.10  # of a step, the most that a method may add
+COHORT = ("fitnets", "hint", "kd", "kda", "lp", "lsh", "sp")  # the seven methods that the targets of a cohort are for
 LIGHT_METHODS = ("sp", "lp", "lsh", "kda")  # the methods with this target
 
 
 class Measurements:
     """Measurements on this machine, each made once, when it is first needed; its memory is given back after each."""
+
+    taught = COHORT
 
     def __init__(self, data: Path, device: str, steps: int | None, repeats: int):
         self.data, self.steps, self.repeats = data, steps, repeats
@@ -35,11 +37,6 @@ class Measurements:
         found = speed.measure(*pair, methods, self.steps, self.repeats, self.data, self.device)
         self.here.free_memory()
         return found
-
-    @cached_property
-    def taught(self) -> tuple[str, ...]:
-        """Every method that learns from a teacher: seven."""
-        return tuple(name for name in registry.names() if registry.get(name).needs_teacher)
 
     @cached_property
     def alone(self) -> dict[str, Any]:

@@ -94,8 +94,9 @@ def workers(device: torch.device) -> int:
 def steps(run: Run, images: Dataset, device: torch.device) -> Iterator[None]:
     """The plain loop; one step for each `next`."""
     classes = len(images.classes)
-    student = models.build(run.student, classes).to(device)
-    teacher = models.build(run.teacher.student, classes).to(device).eval() if run.teacher else None
+    before = registry.preactivations_read([run.method])
+    student = models.build(run.student, classes, before).to(device)
+    teacher = models.build(run.teacher.student, classes, before).to(device).eval() if run.teacher else None
     student_shape = models.shape(run.student, classes)
     teacher_shape = models.shape(run.teacher.student, classes) if run.teacher else student_shape
     method = registry.get(run.method)(student_shape, teacher_shape, **run.knobs).to(device)

@@ -26,6 +26,7 @@ from benchmark.training.context import Context
 from benchmark.training.lane import Lane
 from benchmark.training.loop import steps
 from benchmark.training.teacher import Teacher
+from methods import registry
 
 WARMUP_STEPS = 12  # untimed steps before each measurement; CUDA graphs are recorded in these
 STEPS = {"cpu": 20, "cuda": 400}  # timed steps of a repeat, unless --steps is given
@@ -143,5 +144,6 @@ def untrained_teacher(runs: list[Run], images: Dataset, here: machine.Machine, e
     if run is None:
         return None
     sample = next(eval_split.in_order(64)).x
-    net = here.freeze(models.build(run.student, len(images.classes)), sample)
+    before = registry.preactivations_read(each.method for each in runs)
+    net = here.freeze(models.build(run.student, len(images.classes), before), sample)
     return Teacher(run, net, net(sample).logits.cpu(), {})

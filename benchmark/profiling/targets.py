@@ -14,8 +14,6 @@ has beside it what to expect of an H100, and what limits it.  How this was estim
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +21,6 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.errors import BadInput
-from benchmark.files import write_atomic
 from benchmark.profiling import roofline
 from benchmark.profiling.measurements import (
     Measurements,
@@ -87,29 +83,15 @@ TARGETS = (
 )  # fmt: skip
 
 
-def measure(data: Path, results: Path, device: str, steps: int | None, repeats: int) -> tuple[dict[str, Any], Path]:
-    """Measure what this machine can; the whole table, kept as results/speed/<machine>.json.  Raises BadInput."""
+def measure(data: Path, device: str, steps: int | None, repeats: int) -> dict[str, Any]:
+    """Measure what this machine can; the whole table.  Raises BadInput."""
     m = Measurements(data, device, steps, repeats)
     rows = [target.row(m) for target in TARGETS]
     rates = {name: getattr(m, name)["images_per_s"] for name in ("alone", "cohort")}
     name = provenance.device_name(m.here.device)
     found = {"schema": 1, "machine": name, "batch": 64, "steps": m.alone["steps"], "repeats": repeats, "rows": rows}
     found["bound"] = m.bound
-    found |= {"images_per_s": rates, "made": provenance.environment(m.here) | {"ended": provenance.now()}}
-    folder = results / "speed"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-    return found, write_atomic(path, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-
-
-def run_targets(
-    suite: str, data: Path, results: Path, device: str, steps: int | None, repeats: int, as_json: bool
-) -> str:
-    """What `speed --suite targets` prints.  Raises BadInput for another suite."""
-    if suite != "targets":
-        raise BadInput(f"--suite: there is no {suite!r}; there is targets")
-    found, path = measure(data, results, device, steps, repeats)
-    return json.dumps(found, indent=1) if as_json else f"{show(found)}\nwritten: {path}"
+    return found | {"images_per_s": rates, "made": provenance.environment(m.here) | {"ended": provenance.now()}}
 
 
 def show(found: dict[str, Any]) -> str:

@@ -113,7 +113,7 @@ def time_in_turn(
             try:
                 for stage, walk in walks[who].items():
                     action(who, stage, walk)
-            except Exception as fault:  # noqa: BLE001  whatever a method does, the others are timed
+            except (Exception, SystemExit) as fault:  # noqa: BLE001  whatever a method does, the others are timed
                 faults[who] = fault
 
     for _ in range(WARMUP_ROUNDS):

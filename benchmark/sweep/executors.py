@@ -56,8 +56,9 @@ def run_here(work: Callable[[Job], None], job: Job) -> Fault | None:
     try:
         work(job)
     except Exception as fault:  # noqa: BLE001  a fault of one job must not stop the others
-        first_line = str(fault).strip().partition("\n")[0]  # CUDA's errors go on with general advice; the trace has it
-        return Fault(error_fields(fault) | {"message": first_line}, lost=is_sticky(fault))
+        error = error_fields(fault)
+        first_line = error["message"].strip().partition("\n")[0]  # CUDA's go on with general advice; the trace has it
+        return Fault(error | {"message": first_line}, lost=is_sticky(fault))
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmark.experiment.run import Run
+from benchmark.privacy import without_places
 from benchmark.store import Record, Store
 from benchmark.sweep.options import Options
 from benchmark.training import provenance
@@ -36,17 +37,21 @@ def minimal_record(run: Run, status: str, error: dict[str, str], options: Option
         | options.record_fields
         | {"origin": options.origins.get(run.id, {}), "ended": provenance.now()},
         about=registry.docstring(run.method),
-        error=error,
+        error={name: without_places(text) for name, text in error.items()},
     )
 
 
-def failures(runs: Sequence[Run], store: Store) -> list[str]:
-    """A sentence for each run without a result, except for pairs that a method cannot serve."""
+def failures(runs: Sequence[Run], store: Store, recorded: bool = False) -> list[str]:
+    """A sentence for each run without a result, except for pairs that a method cannot serve.
+
+    recorded: leave out runs without a record, since the sweep was stopped before them.
+    """
     latest, sentences = store.latest(), []
     for run in runs:
         record = latest.get(run.id)
-        if record is None or record.status in ("failed", "diverged"):
-            status = record.status if record else "not run"
-            reason = record.error["message"] if record else "its teacher has no weights"
-            sentences.append(f"{run.label} ({run.id}): {status}: {reason}")
+        if record and record.status in ("failed", "diverged"):
+            remedy = "; it is not repeated without --again" if record.status == "diverged" else ""
+            sentences.append(f"{run.label} ({run.id}): {record.status}: {record.error['message']}{remedy}")
+        elif record is None and not recorded:
+            sentences.append(f"{run.label} ({run.id}): not run: its teacher has no weights")
     return sentences

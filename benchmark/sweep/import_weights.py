@@ -25,7 +25,8 @@ def import_weights(
     info = datasets.info(dataset, data)
     net = imports.load(file, network, info.classes)
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    run = Run(dataset=dataset, student=network, method="imported", knobs={"file_sha256": sha256}, recipe=None)
+    knobs, content = {"file_sha256": sha256}, datasets.content(dataset, data)
+    run = Run(dataset=dataset, content=content, student=network, method="imported", knobs=knobs, recipe=None)
     store, here = Store(results), machine(device)
     store.keep_weights(run.id, weights.to_bytes(net))
     scores, sentence = measure_accuracy(run, store, here, data, download)
@@ -48,7 +49,7 @@ def import_weights(
 def measure_accuracy(run: Run, store: Store, here: Machine, data: Path, download: bool) -> tuple[dict | None, str]:
     """The scores of stored weights on the test images, and a sentence about them; None without the data set."""
     try:
-        images = datasets.load(run.dataset, data, download)
+        images = datasets.load_for(run, data, download)
     except BadInput as fault:
         return None, f"accuracy not measured: {fault}"
     test_split = make_splits(images, "test", here.device)[1]

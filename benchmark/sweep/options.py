@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmark.experiment.resolve import Choices
+from benchmark.experiment.suite import suite_label
 from benchmark.sweep.executors import Executor
+from benchmark.sweep.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,17 @@ class Options:
     quiet: bool = False
     again: bool = False  # repeat what has a record; teachers are kept
     graphs: bool = True  # steps are recorded and replayed where there is CUDA
+    limits: Limits = field(default_factory=Limits)
+    processes: int = 0  # of one thread each, to train in on a busy CPU; 0: the executor decides
     suite_changes: tuple[str, ...] = ()  # what the user changed in the suite, as typed
+    choices: Choices = field(default_factory=Choices)  # the same as values
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> where each value comes from
 
     @property
     def record_fields(self) -> dict[str, Any]:
         """What records keep of all this."""
         return {
-            "suite": self.suite,
+            "suite": suite_label(self.suite),
             "options": list(self.suite_changes),
             "plugins": [Path(plugin).name for plugin in self.plugins],
         }

@@ -10,6 +10,7 @@ from benchmark import models
 from benchmark.data.datasets import DatasetInfo
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
+from benchmark.models.unfilled import Unfilled
 from benchmark.store import Record
 from methods import registry
 from methods.contract import BadKnob, Shape, Unfit
@@ -57,7 +58,7 @@ def check_runs(runs: Iterable[Run], infos: Mapping[str, DatasetInfo]) -> dict[st
 def why_unfit(run: Run, student: Shape, teacher: Shape) -> str:
     """Why the method of a run does not support its pair; "" if it does.  Raises BadInput if a knob is at fault."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Unfilled():
             registry.get(run.method)(student, teacher, **run.knobs).stages(run.recipe.epochs)
     except Unfit as reason:
         return str(reason) or "no reason is given"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from benchmark.errors import printable
+from benchmark.experiment.knobs import resolve_knobs
 from benchmark.experiment.run import Run
+from benchmark.report.formatting import count_of, format_value
 from benchmark.store import Record
 from benchmark.sweep.load import load_warning
 from benchmark.training.lane import Lane
@@ -20,7 +25,8 @@ class PlainProgress(Callback):
     """Prints one line for each epoch and one for each run that ends."""
 
     def __init__(self, title: str, show=lambda line: print(line, flush=True)):
-        self.title, self.show, self.started, self.first_epoch = title, show, time.monotonic(), None
+        self.title, self.started, self.first_epoch = title, time.monotonic(), None
+        self.show = lambda line: show(printable(line))  # messages of exceptions may hold codes of terminals
 
     def on_epoch_end(self, lanes: list[Lane], epoch: int, epochs: int, rate: float) -> None:
         self.show(f"{self.title} · {self.describe(lanes, epoch, epochs, rate)}")
@@ -39,7 +45,8 @@ class PlainProgress(Callback):
         """The epoch, images per second, the latest accuracy of each lane, and the estimated time left."""
         self.first_epoch = epoch - 1 if self.first_epoch is None else self.first_epoch
         left = (time.monotonic() - self.started) / (epoch - self.first_epoch) * (epochs - epoch)
-        scores = " ".join(f"{lane.run.method} {lane.curve['top1'][-1]:.1%}" for lane in lanes if lane.curve["top1"])
+        scored = [lane for lane in lanes if lane.curve["top1"]]
+        scores = " ".join(f"{setting(lane.run.method, lane.run.knobs)} {lane.curve['top1'][-1]:.1%}" for lane in scored)
         return f"epoch {epoch}/{epochs} · {rate:,.0f} images/s · {scores} · {format_duration(left)} left"
 
 
@@ -68,17 +75,40 @@ def progress_display(cohort: list[Run], quiet: bool) -> Iterator[Callback]:
     elif not console.is_terminal:
         yield PlainProgress(title)
     else:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TextColumn("{task.fields[status]}"))
+        status = TextColumn("{task.fields[status]}", markup=False)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(20), status)
         with Progress(*columns, console=console, transient=True) as progress:
             yield LiveProgress(title, progress)
 
 
 def outcome(record: Record) -> str:
     """One line about how a run ended: its accuracy, or its status and the reason."""
-    method = record.run["method"]
+    method = setting(record.run["method"], record.run.get("knobs") or {})
     if record.status == "done":
-        return f"{method}: {record.score['top1']:.2%} after {record.clock['epochs']} epochs ({record.id})"
+        return f"{method}: {record.score['top1']:.2%} after {count_of(record.clock['epochs'], 'epoch')} ({record.id})"
     return f"{method}: {record.status}: {record.error['message']} ({record.id})"
+
+
+def run_label(run: Run) -> str:
+    """A run's label with the knobs that are not at their defaults, so that two settings of a method look different."""
+    pair = f"{run.teacher.student}-{run.student}" if run.teacher else run.student
+    return f"{pair} {setting(run.method, run.knobs)} seed {run.seed}"
+
+
+def setting(method: str, knobs: Mapping[str, Any]) -> str:
+    """A method with those of its knobs that are not at their defaults: "lsh (hashes 1024)"."""
+    usual = default_knobs(method)
+    changed = [f"{knob} {format_value(value)}" for knob, value in knobs.items() if value != usual.get(knob)]
+    return printable(f"{method} ({', '.join(changed)})" if changed else method)
+
+
+@cache
+def default_knobs(method: str) -> dict[str, Any]:
+    """The knobs of a method at their defaults; empty for a method that is not registered in this process."""
+    try:
+        return resolve_knobs(method, {})
+    except ValueError:
+        return {}
 
 
 def format_duration(seconds: float) -> str:

@@ -7,13 +7,15 @@ Pure functions.  n cohorts are numbered so that the cohort of a teacher comes be
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from benchmark.experiment.run import Run
 from benchmark.store import Record
 from benchmark.sweep.plan import cohorts
 
 After = Sequence[Sequence[int]]
+Timings = Mapping[tuple[Any, ...], float]  # as `timings` returns them
 
 
 # ---- from runs to cohorts, their lengths and what they wait for
@@ -40,40 +42,54 @@ def dependencies(groups: Sequence[list[Run]]) -> list[tuple[int, ...]]:
     return [tuple(sorted({trainer[id] for id in ids if id in trainer})) for ids in teachers]
 
 
-def cohort_seconds(cohort: list[Run], records: Sequence[Record], device: str) -> float | None:
-    """Estimated seconds of a cohort on one device; None if one of its networks was not measured there."""
-    each = [run_seconds(run, records, device) for run in cohort]
-    return None if None in each else sum(each)
-
-
-def run_seconds(run: Run, records: Iterable[Record], device: str) -> float | None:
-    """Estimated seconds of a run, from the newest record with the same data set, networks and device; None without one.
+def timings(records: Iterable[Record]) -> Timings:
+    """(Data set, student, teacher, device) -> seconds of an epoch, from the newest record that has them.
 
     A run that trained in a cohort counts for its share: the seconds of an epoch divided by the number of lanes.
     """
-    teacher = run.teacher.student if run.teacher else None
-    for record in sorted(records, key=lambda r: r.provenance.get("ended") or "", reverse=True):
-        earlier, time = record.run, record.clock
-        its_teacher = earlier["teacher"]["student"] if earlier["teacher"] else None
-        same = (earlier["dataset"], earlier["student"], its_teacher) == (run.dataset, run.student, teacher)
-        if same and record.status == "done" and record.provenance.get("device") == device and time.get("lanes"):
-            return (time["train_s"] / time["lanes"] + time["evaluate_s"]) / time["epochs"] * run.recipe.epochs
-    return None
+    found: dict[tuple[Any, ...], float] = {}
+    for record in sorted(records, key=lambda record: str(record.provenance.get("ended") or ""), reverse=True):
+        seconds, run, teacher = epoch_seconds(record.clock), record.run, record.run.get("teacher")
+        if record.status == "done" and seconds is not None:
+            its_teacher = teacher.get("student") if isinstance(teacher, dict) else None
+            values = (run.get("dataset"), run.get("student"), its_teacher, record.provenance.get("device"))
+            found.setdefault(tuple(value and str(value) for value in values), seconds)
+    return found
 
 
-def measured_device(runs: Iterable[Run], records: Sequence[Record]) -> str:
+def epoch_seconds(clock: Mapping[str, Any]) -> float | None:
+    """A run's share of an epoch's seconds, from the `clock` of its record; None where that does not say."""
+    train, evaluate, lanes, epochs = (clock.get(name) for name in ("train_s", "evaluate_s", "lanes", "epochs"))
+    numbers = all(isinstance(value, int | float) for value in (train, evaluate, lanes, epochs))
+    return (train / lanes + evaluate) / epochs if numbers and lanes > 0 and epochs > 0 else None
+
+
+def cohort_seconds(cohort: list[Run], known: Timings, device: str) -> float | None:
+    """Estimated seconds of a cohort on one device; None if one of its networks was not measured there."""
+    each = [run_seconds(run, known, device) for run in cohort]
+    return None if None in each else sum(each)
+
+
+def run_seconds(run: Run, known: Timings, device: str) -> float | None:
+    """Estimated seconds of a run on a device, from runs of the same data set and networks; None without one."""
+    seconds = known.get((run.dataset, run.student, run.teacher.student if run.teacher else None, device))
+    return None if seconds is None else seconds * run.recipe.epochs
+
+
+def measured_device(runs: Iterable[Run], known: Timings) -> str:
     """The device on which the most of the runs were measured; "" if none was."""
     runs = list(runs)
-    names = sorted({name for record in records if (name := record.provenance.get("device"))})
-    counts = {name: sum(run_seconds(run, records, name) is not None for run in runs) for name in names}
+    names = sorted({device for *_, device in known if device})
+    counts = {name: sum(run_seconds(run, known, name) is not None for run in runs) for name in names}
     best = max(names, key=counts.__getitem__, default="")
     return best if counts.get(best) else ""
 
 
 def lengths(groups: Sequence[list[Run]], records: Sequence[Record]) -> list[float]:
     """Durations to order cohorts by: seconds if all were measured on one device, otherwise epochs of all their runs."""
-    device = measured_device((run for cohort in groups for run in cohort), records)
-    seconds = [cohort_seconds(cohort, records, device) for cohort in groups]
+    known = timings(records)
+    device = measured_device((run for cohort in groups for run in cohort), known)
+    seconds = [cohort_seconds(cohort, known, device) for cohort in groups]
     if None in seconds:
         return [float(sum(run.recipe.epochs for run in cohort)) for cohort in groups]
     return seconds

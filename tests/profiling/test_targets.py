@@ -8,7 +8,7 @@ import torch
 from benchmark import models
 from benchmark.acceleration.machine import Machine
 from benchmark.errors import BadInput
-from benchmark.profiling import measurements, roofline, targets
+from benchmark.profiling import measurements, roofline, suites, targets
 from benchmark.profiling.measurements import Measurements
 from benchmark.report.tables.speed import speed_tables
 from benchmark.report.tables.text_formats import to_markdown
@@ -76,7 +76,7 @@ def test_memory_is_given_back_after_every_measurement(tmp_path, monkeypatch):
 
 def test_a_suite_other_than_targets_is_refused(tmp_path):
     with pytest.raises(BadInput, match="there is no 'crd'"):
-        targets.run_targets("crd", tmp_path, tmp_path, "cpu", 1, 1, False)
+        suites.run_suite("crd", tmp_path, tmp_path, "cpu", 1, 1, False)
 
 
 def test_the_report_has_a_table_for_each_machine_and_names_an_unreadable_file(tmp_path):

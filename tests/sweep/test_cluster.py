@@ -301,7 +301,7 @@ def test_a_cohort_whose_process_is_lost_trains_again_run_by_run_and_only_the_gui
     store, ray = sweep(outcomes, PLAIN)
     assert ray.submitted == [PLAIN, [PLAIN[0]], [PLAIN[1]]]
     assert errors(store) == {"sp": lost.error}
-    assert "2 runs without a result train again, one by one" in capsys.readouterr().err
+    assert "2 runs without a result will be trained again, one by one" in capsys.readouterr().err
 
 
 def test_a_cohort_that_exceeds_its_time_fails_and_keeps_what_had_ended(sweep):

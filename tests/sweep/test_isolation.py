@@ -99,7 +99,7 @@ def test_the_guilty_run_fails_with_its_reason_and_its_company_has_results(suite,
     assert sentence.startswith(f"resnet8 {guilty} seed 0")
     assert sentence.endswith(f"failed: {message}")
     out, err = capfd.readouterr()
-    assert f"{message}; its 2 runs without a result train again, one by one" in err
+    assert f"{message}; its 2 runs without a result will be trained again, one by one" in err
     assert "epoch 1/2" in out, "the child shows its progress"
 
 

@@ -43,7 +43,9 @@ def import_ray() -> Any:
 
 
 def check_options(options: Options) -> None:
-    """Raises BadInput for a share of a GPU or a time limit that is none."""
+    """Raises BadInput for a share of a GPU or a time limit that is none, and for a budget, which a cluster has not."""
+    if options.limits.start_until is not None:
+        raise BadInput("--budget is for the executors here and spawn; with ray use --max-hours")
     if not 0 < options.cohort_gpus <= 1:
         raise BadInput(f"--cohort-gpus is a share of a GPU, above 0 and up to 1, not {options.cohort_gpus:g}")
     if options.cohort_hours is not None and options.cohort_hours <= 0:

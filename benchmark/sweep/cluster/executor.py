@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmark.data import datasets
 from benchmark.experiment.run import Run
+from benchmark.report.formatting import count_of
 from benchmark.store import Store
 from benchmark.sweep import schedule
 from benchmark.sweep.cluster import parcel as parcels
@@ -26,6 +27,7 @@ from benchmark.sweep.cluster.parcel import Parcel, weights_name
 from benchmark.sweep.cluster.worker import Job
 from benchmark.sweep.executors import Fault
 from benchmark.sweep.failures import record_failed
+from benchmark.sweep.limits import Limits
 from benchmark.sweep.options import Options
 from benchmark.training import provenance
 
@@ -54,6 +56,7 @@ class Sweep:
         tasks: each a cohort with its options (`runner.Task`), a teacher's before its students'.
         """
         cohorts, records = [task.cohort for task in tasks], list(self.store.latest().values())
+        self.before = self.store.attempts()
         self.awaited = {run.teacher.id for cohort in cohorts for run in cohort if run.teacher}
         lengths = schedule.lengths(cohorts, records)
         self.token.touch()
@@ -73,7 +76,7 @@ class Sweep:
     def submit(self, task: Any) -> None:
         """Hand a cohort to Ray, which starts it as soon as the parcel with its teacher is there."""
         teachers = {run.teacher.id: self.teacher(run.teacher) for run in task.cohort if run.teacher}
-        reference = self.remote.remote(self.job(task), self.arrays(task.cohort[0].dataset), *teachers.values())
+        reference = self.remote.remote(self.job(task), self.arrays(task.cohort[0]), *teachers.values())
         self.running[reference] = task
         self.teachers |= {run.id: reference for run in task.cohort if run.id in self.awaited}
 
@@ -85,20 +88,22 @@ class Sweep:
         variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         return Job(
             self.work,
-            replace(task, options=replace(options, results=options.results.resolve(), origins=origins)),
+            replace(
+                task, options=replace(options, results=options.results.resolve(), origins=origins, limits=Limits())
+            ),
             tuple(plugins),
             variables | {"OMP_NUM_THREADS": str(self.footprint.cpus)},
             time_limit(task.cohort, options),
             self.token.name,
         )
 
-    def arrays(self, dataset: str) -> Any:
-        """The decoded data set, which is put into the cluster's memory once."""
-        if dataset not in self.images:
-            data = datasets.load(dataset, self.options.data, self.options.download)
+    def arrays(self, run: Run) -> Any:
+        """The decoded data set of a run, which is put into the cluster's memory once."""
+        if run.dataset not in self.images:
+            data = datasets.load_for(run, self.options.data, self.options.download)
             parts = (part.numpy() for part in (data.train_x, data.train_y, data.test_x, data.test_y))
-            self.images[dataset] = self.ray.put((data.name, data.classes, *parts))
-        return self.images[dataset]
+            self.images[run.dataset] = self.ray.put((data.name, data.classes, *parts))
+        return self.images[run.dataset]
 
     def teacher(self, run: Run) -> Any:
         """A parcel with the weights of a teacher: the one that its cohort will return, or one from the store."""
@@ -110,7 +115,11 @@ class Sweep:
 
     # ---- what comes back
     def await_one(self) -> None:
-        """Wait for a cohort to end and write its results; now and then see whether the cluster can go on."""
+        """Wait for a cohort to end and write its results; now and then see whether the cluster can go on.
+
+        Raises Stopped if the sweep's time is over, or a run has failed after which no other is to start.
+        """
+        self.options.limits.check(self.store, self.before)
         ended, _ = self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)
         for reference in ended:
             self.settle(self.running.pop(reference), self.receive(reference))
@@ -146,7 +155,8 @@ class Sweep:
         left = [run for run in cohort if errors[run.id] and (not run.teacher or self.store.weights(run.teacher.id))]
         if left and fault and fault.lost and len(cohort) > 1:
             why = f"cohort of {cohort[0].label}: {fault.error['message']}"
-            print(f"{why}; its {len(left)} runs without a result train again, one by one", file=sys.stderr)
+            count = count_of(len(left), "run")
+            print(f"{why}; its {count} without a result will be trained again, one by one", file=sys.stderr)
             for run in left:
                 self.submit(replace(task, cohort=[run]))
             return
