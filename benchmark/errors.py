@@ -1,9 +1,14 @@
-"""The exception for invalid input of the user."""
+"""The exception for invalid input of the user, and text that is safe to print."""
 
 import re
 
 LONG_WORD = re.compile(r"(\S{80})\S{120,}(\S{40})")  # such as a path of thousands of characters
 LONGEST = 1500  # characters of a message
+
+
+def printable(text: object, keep: str = "") -> str:
+    """The text with spaces for line breaks, codes of terminals and whatever cannot be printed, except for `keep`."""
+    return "".join(each if each.isprintable() or each in keep else " " for each in str(text))
 
 
 class BadInput(ValueError):
@@ -14,6 +19,5 @@ class BadInput(ValueError):
     """
 
     def __init__(self, message: object = ""):
-        text = "".join(each if each.isprintable() else " " for each in str(message))
-        text = LONG_WORD.sub(r"\1…\2", text)
+        text = LONG_WORD.sub(r"\1…\2", printable(message))
         super().__init__(text if len(text) <= LONGEST else f"{text[:LONGEST]} …")

@@ -4,6 +4,7 @@ results/records/<id>-<attempt>.json   one attempt at a run, or one measured cost
         teachers/<id>.safetensors     weights of small teachers in half precision, <id>.json beside them; committed
         predictions/<id>.npz          `top1`, the predicted class of each judged image, and if it is `right`; committed
         features/                     measurements of `theory`, with small arrays for the report's figures; committed
+        tuning/<method>-<hash>.json   a study of `tune`: its trials and their runs' ids; committed
         speed/<machine>.json          a machine's speed and its targets; committed
         weights/ logits/              of every run; ignored by git
         checkpoints/                  of runs in progress; ignored by git
@@ -11,59 +12,20 @@ results/records/<id>-<attempt>.json   one attempt at a run, or one measured cost
 
 from __future__ import annotations
 
+import gc
 import json
-import math
-from collections.abc import Iterator
-from functools import cache
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from benchmark.files import file_problem, write_atomic, write_errors
+from benchmark.record import Record, dump, json_safe, parse_record
 
-from benchmark.files import file_problem, write_atomic
-
-SCHEMA = 1
 MAX_COMMITTED_BYTES = 20_000_000  # larger weights are not committed
-Status = Literal["done", "diverged", "failed", "unfit"]
-
-
-class Record(BaseModel):
-    """The outcome of one attempt at a run.  Scores are fractions (0 to 1), times seconds, sizes counts of numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    schema_: Literal[1] = Field(SCHEMA, alias="schema")
-    kind: Literal["run", "cost"] = "run"
-    id: str = Field(pattern=r"^[0-9a-f]{12}$")
-    attempt: int = Field(1, ge=1)
-    status: Status
-    run: dict[str, Any]  # dataset, student, method, knobs, teacher, recipe, seed, judge
-    score: dict[str, float | int | None] | None = None  # top1, top5, nll, ece, best_top1, best_epoch, agreement, kl
-    curve: dict[str, Any] = {}  # per epoch: stage, lr, top1; loss: term -> per epoch
-    size: dict[str, Any] = {}  # parameters, buffers, MACs
-    clock: dict[str, Any] = {}  # seconds, epochs, images per second, lanes trained together
-    provenance: dict[str, Any] = Field({}, alias="made")  # source, versions, device, data, teacher
-    about: str = ""  # the method's docstrings: citation, equation, departures
-    error: dict[str, str] | None = None  # type, message, trace
-
-    @property
-    def name(self) -> str:
-        return f"{self.id}-{self.attempt}"
-
-
-@cache
-def equivalent_hashes() -> dict[str, str]:
-    """Hash of a version of a method's code -> hash of a later one that gives the same results, bit for bit.
-
-    Early records hold hashes of a file's bytes; later ones those of methods/source_hash.py.
-    """
-    return json.loads(Path(__file__).with_name("equivalent_hashes.json").read_text())
-
-
-def latest_equivalent(source: str) -> str:
-    """The hash of the latest version of the code that gives the same results as the version with this hash."""
-    later = equivalent_hashes().get(source)
-    return latest_equivalent(later) if later else source
+RUN_FILE = re.compile(r"([0-9a-f]{12})-([0-9]+)\.json")  # of an attempt at a run
 
 
 class Store:
@@ -74,25 +36,40 @@ class Store:
         self.complaints: list[str] = []  # files that the last `records()` could not read
 
     # ---- records
-    def records(self) -> Iterator[Record]:
-        """Every readable record, in order of file name; other files are listed in `complaints` and left in place."""
+    def records(self, kind: str = "") -> Iterator[Record]:
+        """Every readable record, in order of file name; other files are listed in `complaints` and left in place.
+
+        kind: only records of this kind, which is not "run"; the others are not read.
+        """
         self.complaints = []
         seen = set()
         for folder in ("records", "teachers"):
-            for path in sorted((self.root / folder).glob("*.json")):
-                record = self._read(path)
+            for name in json_files(self.root / folder, f"-{kind}.json" if kind else ".json"):
+                record = self._read(self.root / folder / name)
                 if record and (record.kind, record.name) not in seen:
                     seen.add((record.kind, record.name))
                     yield record
 
     def latest(self) -> dict[str, Record]:
-        """id -> the run's valid record: the newest one that is done, else the newest."""
-        found: dict[str, Record] = {}
-        for record in self.records():
-            known = found.get(record.id)
-            if record.kind == "run" and (known is None or _rank(record) > _rank(known)):
-                found[record.id] = record
+        """id -> the run's record that counts: see `attempt_that_counts`."""
+        found: dict[str, list[Record]] = {}
+        with no_garbage_collection():
+            for record in self.records():
+                if record.kind == "run":
+                    found.setdefault(record.id, []).append(record)
+        return {id: attempt_that_counts(attempts) for id, attempts in found.items()}
+
+    def attempts(self) -> dict[str, int]:
+        """id -> the number of the latest attempt at the run that has a record, from the names of the files."""
+        found: dict[str, int] = {}
+        for match in filter(None, map(RUN_FILE.fullmatch, json_files(self.root / "records"))):
+            found[match[1]] = max(int(match[2]), found.get(match[1], 0))
         return found
+
+    def records_of(self, id: str) -> list[Record]:
+        """The readable records of one run, costs included, in order of file name."""
+        names = [name for name in json_files(self.root / "records") if name.startswith(f"{id}-")]
+        return [record for name in names if (record := self._read(self.root / "records" / name))]
 
     def add(self, record: Record) -> Record:
         """Write a record atomically under the first free attempt number; returns it as written.  Never overwrites."""
@@ -107,22 +84,13 @@ class Store:
                 record = record.model_copy(update={"attempt": record.attempt + 1})
 
     def _read(self, path: Path) -> Record | None:
+        why = file_problem(path)  # to open a pipe would wait
         try:
-            if problem := file_problem(path):  # to open a pipe would wait
-                raise ValueError(problem)
-            value = json.loads(path.read_text())
-            if isinstance(value, dict) and value.get("schema", SCHEMA) != SCHEMA:
-                raise ValueError(f"schema {value['schema']!r:.40}, this program reads {SCHEMA}")
-            record = Record.model_validate(value)
-            if "source" in record.provenance:
-                record.provenance["source"] = latest_equivalent(str(record.provenance["source"]))
-            return record
-        except ValidationError as fault:
-            first = fault.errors()[0]
-            why = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        except RecursionError:
-            why = "it is nested too deep"
-        except (ValueError, OSError) as fault:
+            if not why:
+                return parse_record(path.read_bytes())
+        except OSError as fault:
+            why = f"it cannot be read: {fault.strerror}"
+        except ValueError as fault:
             why = str(fault)
         self.complaints.append(f"{path}: not a record, skipped ({' '.join(why.split())})")
         return None
@@ -172,29 +140,44 @@ class Store:
     def planned(self) -> list[dict[str, Any]]:
         """The runs of the current sweep, or of one that was interrupted; empty if there is none."""
         try:
-            return json.loads((self.root / "checkpoints" / "plan.json").read_text())
-        except (OSError, ValueError):
+            runs = json.loads((self.root / "checkpoints" / "plan.json").read_text())
+        except (OSError, ValueError, RecursionError):
             return []
+        return runs if isinstance(runs, list) else []
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
+        with write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
-def _rank(record: Record) -> tuple[bool, int]:
-    return record.status == "done", record.attempt
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Context without cyclic garbage collection: it would look at all records again and again while they are read."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
-def dump(record: Record) -> str:
-    """The text of a record; equal records give equal text."""
-    return json.dumps(record.model_dump(by_alias=True), indent=1, sort_keys=True, allow_nan=False) + "\n"
+def attempt_that_counts(attempts: Sequence[Record]) -> Record:
+    """The first attempt that is done, of those made by the same code as the newest such attempt; else the newest.
+
+    A repeated run does not replace a result, whatever its score; only a run repeated with other code does.
+    """
+    done = sorted((each for each in attempts if each.status == "done"), key=lambda each: each.attempt)
+    if not done:
+        return max(attempts, key=lambda each: each.attempt)
+    return next(each for each in done if each.provenance.get("source") == done[-1].provenance.get("source"))
 
 
-def json_safe(value: Any) -> Any:
-    """The value with JSON types only; numbers that are not finite become None."""
-    if isinstance(value, dict):
-        return {str(k): json_safe(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_safe(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def json_files(folder: Path, ending: str = ".json") -> list[str]:
+    """The names of a folder's JSON files, sorted; none if there is no folder.  Raises OSError if it cannot be read."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmark import files as writing
+from benchmark import record as record_text
 from benchmark import store as module
 from benchmark.errors import BadInput
 from benchmark.experiment.seeds import scope
@@ -36,7 +37,7 @@ def files(store):
 # ---- records
 def test_a_record_of_earlier_code_is_read_with_the_hash_of_the_latest_equivalent_code(store, monkeypatch):
     chain = {"a" * 12: "b" * 12, "b" * 12: "c" * 12}
-    monkeypatch.setattr(module, "equivalent_hashes", lambda: chain)
+    monkeypatch.setattr(record_text, "equivalent_hashes", lambda: chain)
     for source in (*chain, "d" * 12):
         store.add(a_record(made={"source": source}))
     assert [record.provenance["source"] for record in store.records()] == ["c" * 12, "c" * 12, "d" * 12]
@@ -86,21 +87,45 @@ def test_no_record_of_several_concurrent_writers_is_lost(store):
     assert len(files(store)) == 40
 
 
+def test_attempts_are_counted_from_the_names_of_records_without_reading_them(store, monkeypatch):
+    for status in ("failed", "done", "failed"):
+        store.add(a_record(status))
+    store.add(a_record(kind="cost"))
+    store.add(a_record(id=OTHER))
+    (store.root / "records" / "notes.json").touch()
+    monkeypatch.setattr(module, "parse_record", None)
+    assert store.attempts() == {ID: 3, OTHER: 1}
+    assert Store(store.root / "nowhere").attempts() == {}
+
+
+def test_the_records_of_one_run_are_its_attempts_and_costs(store):
+    written = [store.add(a_record("failed")), store.add(a_record()), store.add(a_record(kind="cost"))]
+    store.add(a_record(id=OTHER))
+    assert sorted(store.records_of(ID), key=lambda record: (record.kind, record.attempt)) == [written[2], *written[:2]]
+
+
 @pytest.mark.parametrize(
     ("statuses", "attempt"),
     [
         (["failed", "done"], 2),
         (["done", "failed"], 1),
-        (["done", "failed", "done"], 3),
+        (["failed", "done", "failed", "done"], 2),
+        (["done"] * 11, 1),
         (["failed", "diverged"], 2),
         (["failed"] * 11, 11),
     ],
     ids=str,
 )
-def test_the_newest_record_that_is_done_counts_else_the_newest(store, statuses, attempt):
+def test_the_first_record_that_is_done_counts_else_the_newest(store, statuses, attempt):
     for status in statuses:
         store.add(a_record(status))
     assert store.latest()[ID].attempt == attempt
+
+
+def test_a_run_repeated_with_other_code_replaces_the_result_and_one_with_the_same_code_does_not(store):
+    for source in ("old", "new", "new"):
+        store.add(a_record().model_copy(update={"provenance": {"source": source}}))
+    assert store.latest()[ID].attempt == 2
 
 
 DAMAGED = {

@@ -21,6 +21,7 @@ from benchmark.acceleration.output_cast import detach_outputs
 from benchmark.conformance.trial import (
     EPOCHS,
     Trial,
+    UncopiedTeacher,
     each_stage,
     failure_reason,
     named_parameters,
@@ -75,7 +76,7 @@ def every_parameter_gets_a_gradient(trial: Trial) -> None:
 
 def training_does_not_change_the_teacher(trial: Trial) -> None:
     """The teacher gets no gradients, and its weights and buffers are the same after training."""
-    context = trial.context()
+    context = trial.context(UncopiedTeacher)
     if context.teacher is None:
         return
     net = context.teacher.net.net
@@ -93,7 +94,7 @@ def loss_and_gradients_stay_finite_on_degenerate_features(trial: Trial) -> None:
     for lane, stage in each_stage(trial):
         for kind in ("constant", "zero", "one class", "bf16"):
             s, t, batch = outputs(lane, 5, kind)
-            leaves = [m.requires_grad_() for m in (*s.maps, s.embedding, s.logits)]
+            leaves = [m.requires_grad_() for m in (*s.maps, *s.preactivations, s.embedding, s.logits)]
             total = sum(stage.loss(s, t, batch).values())
             assert total.isfinite(), f"the loss is {total.item()} with {kind} features"
             gradients = torch.autograd.grad(total, leaves, allow_unused=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmark import models
 from benchmark.experiment.resolve import resolve_knobs
 from benchmark.experiment.suite import Pair
+from benchmark.models.unfilled import Unfilled
 from benchmark.training import model_size
 from methods import registry
 from methods.contract import Batch, Clock, Method, Outputs, Unfit
@@ -37,8 +38,9 @@ class MethodSummary:
 
 def summarise_method(name: str, pair: Pair) -> MethodSummary:
     """The summary of a method at its default knobs.  Raises BadInput for unknown networks."""
-    with torch.device("meta"):
-        student, teacher = models.build(pair.student, CLASSES), models.build(pair.teacher, CLASSES)
+    with torch.device("meta"), Unfilled():
+        shown = registry.preactivations_read([name])
+        student, teacher = (models.build(each, CLASSES, shown) for each in (pair.student, pair.teacher))
         try:
             return observe_method(name, pair, student, teacher)
         except Unfit as reason:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmark.conformance.checks import CHECKS
 from benchmark.conformance.trial import PAIRS, Trial
+from benchmark.errors import printable
 from methods.contract import Unfit
 
 
@@ -23,9 +24,9 @@ def check_methods(names: Iterable[str]) -> int:
         verdict = f"{len(faults)} of {len(CHECKS)} checks failed" if faults else "conforms"
         if unfit:
             verdict = f"does not support this pair: {unfit}"
-        print(f"{name} on {'-'.join(pair)}: {verdict} ({time.perf_counter() - started:.1f} s)")
+        print(printable(f"{name} on {'-'.join(pair)}: {verdict} ({time.perf_counter() - started:.1f} s)"))
         for fault in faults:
-            print(f"  {fault}")
+            print(printable(f"  {fault}"))
     return failed
 
 

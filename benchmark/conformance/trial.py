@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark import models
 from benchmark.acceleration.machine import Machine
@@ -34,6 +34,13 @@ EPOCHS, CLASSES, IMAGES = 3, 10, 24
 PAIRS = (("resnet14", "resnet8"), ("wrn_16_2", "resnet8"))  # embeddings of equal width; of different widths
 RECIPE = Recipe(epochs=EPOCHS, batch=10, lr=0.01, schedule=Steps(at=(2.0,)), precision="fp32")
 CPU = Machine(torch.device("cpu"), "fp32")
+
+
+class UncopiedTeacher(Teacher):
+    """A teacher that gives methods its own network, so that it shows what they do to it."""
+
+    def network(self) -> nn.Module:
+        return self.net.net
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +68,20 @@ class Trial:
             update={"method": self.method, "knobs": knobs, "teacher": teacher if needs else None}
         )
 
-    def context(self) -> Context:
-        """A context of random images and an untrained teacher, always the same, with a new empty store."""
+    def context(self, teacher_class: type[Teacher] = Teacher) -> Context:
+        """A context of random images and an untrained teacher, always the same, with a new empty store.
+
+        The teacher shows its maps before the last ReLUs, so that any method can train beside this one.
+        """
         store = Store(tempfile.mkdtemp(dir=self.root))
         data = images()
         train_split, eval_split = make_splits(data, "test", CPU.device)
         teacher = None
         if self.run.teacher:
             with seeds.scope("trial", self.teacher):
-                net = CPU.freeze(models.build(self.teacher, CLASSES), next(eval_split.in_order()).x)
+                net = CPU.freeze(models.build(self.teacher, CLASSES, True), next(eval_split.in_order()).x)
             logits = all_logits(net, eval_split)
-            teacher = Teacher(self.run.teacher, net, logits, {"id": self.run.teacher.id, "top1": None})
+            teacher = teacher_class(self.run.teacher, net, logits, {"id": self.run.teacher.id, "top1": None})
         return Context(store, CPU, data, train_split, eval_split, teacher)
 
     def lane(self) -> Lane:
@@ -112,7 +122,8 @@ def outputs(lane: Lane, count: int, kind: str = "unchanged") -> tuple[Outputs, O
 
 def map_outputs(o: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
     """Outputs detached from their graph, with `change` applied to each tensor."""
-    return Outputs([change(m.detach()) for m in o.maps], change(o.embedding.detach()), change(o.logits.detach()))
+    maps, before = ([change(m.detach()) for m in each] for each in (o.maps, o.preactivations))
+    return Outputs(maps, change(o.embedding.detach()), change(o.logits.detach()), before)
 
 
 def each_stage(trial: Trial, trained: bool = True) -> Iterator[tuple[Lane, Stage]]:

@@ -19,7 +19,7 @@ from benchmark.acceleration import machine
 from benchmark.data import datasets
 from benchmark.data.datasets import Dataset
 from benchmark.data.split import Split
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, printable
 from benchmark.experiment import resolve, seeds
 from benchmark.experiment.run import Run
 from benchmark.profiling import memory, speed
@@ -78,7 +78,7 @@ def measure_or_warn(runs: Sequence[Run], options: Options) -> list[Record]:
     try:
         return measure(runs, options)
     except BadInput as fault:
-        print(f"costs not measured: {fault}", file=sys.stderr)
+        print(printable(f"costs not measured: {fault}"), file=sys.stderr)
         return []
 
 
@@ -95,7 +95,8 @@ def attempt(run: Run, action: Callable[..., Any], *arguments: Any) -> Any:
 
 def warn_unmeasured(run: Run, fault: Exception) -> None:
     """Say why there is no cost."""
-    print(f"cost of {run.label} ({run.id}) not measured: {type(fault).__name__}: {fault}", file=sys.stderr)
+    reason = f"{type(fault).__name__}: {fault}"
+    print(printable(f"cost of {run.label} ({run.id}) not measured: {reason}"), file=sys.stderr)
 
 
 def measure_pair(group: list[Run], data: Dataset, options: Options) -> list[Record]:

@@ -22,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from typing import Literal, NoReturn, TypeVar
 
 from benchmark.acceleration.device import is_sticky
+from benchmark.files import WriteError
 from benchmark.training.record import error_fields
 
 Job = TypeVar("Job")
@@ -55,7 +56,9 @@ def run_here(work: Callable[[Job], None], job: Job) -> Fault | None:
     """Run one job in this process."""
     try:
         work(job)
-    except Exception as fault:  # noqa: BLE001  a fault of one job must not stop the others
+    except Exception as fault:  # a fault of one job must not stop the others
+        if isinstance(fault, WriteError) and multiprocessing.parent_process() is None:
+            raise  # no run is to blame, and nothing could be kept of the next one either
         error = error_fields(fault)
         first_line = error["message"].strip().partition("\n")[0]  # CUDA's go on with general advice; the trace has it
         return Fault(error | {"message": first_line}, lost=is_sticky(fault))

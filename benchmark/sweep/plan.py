@@ -64,7 +64,7 @@ def why_unfit(run: Run, student: Shape, teacher: Shape) -> str:
         return str(reason) or "no reason is given"
     except BadKnob as fault:
         raise BadInput(f"{run.method}.{fault.knob} = {fault.value!r:.60} for {run.label}: {fault.reason}") from fault
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         problem = " ".join(f"{type(fault).__name__}: {fault}".split())
         raise BadInput(f"method {run.method!r} cannot be built for {run.label}: {problem}") from fault
     return ""

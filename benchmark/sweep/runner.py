@@ -13,7 +13,7 @@ import torch
 from benchmark.acceleration.device import visible_devices
 from benchmark.acceleration.machine import machine
 from benchmark.data import datasets
-from benchmark.errors import BadInput
+from benchmark.errors import BadInput, printable
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import count_of
 from benchmark.store import Store
@@ -56,8 +56,9 @@ def make_plan(runs: Sequence[Run], options: Options) -> Plan:
     infos = {name: datasets.info(name, options.data) for name in sorted({run.dataset for run in everyone})}
     with say_if_slow("checking networks and methods"):
         unfit = plan.check_runs(runs, infos)
-    kept, before = [run.id for run in everyone if store.weights(run.id)], store.attempts()
-    latest = store.latest()
+    before, latest = store.attempts(), store.latest()
+    done = {id for id, record in latest.items() if record.status == "done"}  # a process may be killed between the two
+    kept = [run.id for run in everyone if run.id in done and store.weights(run.id)]
     answered = {} if options.again else latest
     missing = plan.pending([run for run in runs if run.id not in unfit], answered, kept)
     waves = plan.waves(missing)
@@ -165,7 +166,7 @@ def train_wave(
             again += [[run] for run in left]
             why = f"cohort of {cohort[0].label}: {fault.error['message']}"
             count = count_of(len(left), "run")
-            print(f"{why}; its {count} without a result will be trained again, one by one", file=sys.stderr)
+            print(printable(f"{why}; its {count} without a result will be trained again, one by one"), file=sys.stderr)
         elif left:
             record_failed(left, fault.error, store, options)
     if again:

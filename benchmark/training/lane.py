@@ -25,8 +25,8 @@ from benchmark.experiment.run import Run
 from benchmark.models.net import count_batches
 from benchmark.store import Record
 from benchmark.training import checkpoint, metrics, record
-from benchmark.training.context import Context
-from benchmark.training.state import LaneState
+from benchmark.training.context import Context, unchanged
+from benchmark.training.state import LaneState, checked_stages
 from methods import registry
 from methods.contract import Batch, Clock, Outputs, Stage, Unfit
 
@@ -44,19 +44,21 @@ class Lane(LaneState):
     # ---- before the first step
     def setup(self) -> None:
         """Build student and method; resume from a checkpoint if there is one.  Raises Unfit."""
-        started = time.perf_counter()
+        started, self.source = time.perf_counter(), registry.digest(self.run.method)
         run, machine = self.run, self.context.machine
         classes, teacher = len(self.context.data.classes), self.context.teacher
         size = tuple(self.context.data.train_x.shape[1:3])
         own = models.shape(run.student, classes, size)
         other = models.shape(run.teacher.student, classes, size) if run.teacher else own
         with seeds.scope("init", run.seed, run.student):
-            self.student = machine.prepare_student(models.build(run.student, classes))
+            shown = registry.preactivations_read([run.method])
+            self.student = machine.prepare_student(models.build(run.student, classes, shown))
         with seeds.scope("method", run.seed, run.student, run.method):
             self.method = machine.to_device(registry.get(run.method)(own, other, **run.knobs))
-            self.method.prepare(self.student, teacher.net.net if run.teacher else None, weak_method(self._teacher_pass))
+            network = teacher.network() if run.teacher else None
+            self.method.prepare(self.student, network, weak_method(self._teacher_pass))
         machine.prepare_student(self.student), machine.to_device(self.method)
-        self.stages = self.method.stages(run.recipe.epochs)
+        self.stages = checked_stages(self.method.stages(run.recipe.epochs))
         self.has_dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.student.modules())
         self.loss_sums: dict[str, Tensor] = {}  # of each loss term over an epoch
         never = "dropout is drawn from a new generator in every step" if self.has_dropout else ""
@@ -101,15 +103,16 @@ class Lane(LaneState):
 
     def training_step(self, batch: Batch, t: Outputs | None) -> dict[str, None]:
         """Forward pass, backward pass and update, as a CUDA graph may record them; the names of the loss terms."""
-        with self._named_dropout():
-            s = self.context.machine.forward(self.student, batch.x)
-        terms = self.stage.loss(s, t, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
-        self.optimiser.step()
-        with torch.no_grad():
-            self.method.observe(detach_outputs(s), t, batch)
-            self._sum_losses(terms, len(batch.y))
+        with unchanged(batch, t):
+            with self._named_dropout():
+                s = self.context.machine.forward(self.student, batch.x)
+            terms = self.stage.loss(s, t, batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            self.optimiser.step()
+            with torch.no_grad():
+                self.method.observe(detach_outputs(s), t, batch)
+                self._sum_losses(terms, len(batch.y))
         return dict.fromkeys(terms)
 
     def _guard(self) -> Guard:
@@ -119,7 +122,8 @@ class Lane(LaneState):
 
     def _set_lr(self) -> None:
         steps = math.ceil(len(self.context.train_split) / self.run.recipe.batch)
-        self.lr = self.run.recipe.rate(self.stage_epoch + self.steps / steps, self.stage.epochs)
+        scheduled = self.run.recipe.rate(self.stage_epoch + self.steps / steps, self.stage.epochs)
+        self.lr = scheduled if self.stage.rate is None else self.stage.rate * self.run.recipe.lr
         self.context.machine.set_lr(self.optimiser, self.lr)
 
     def _named_dropout(self) -> contextlib.AbstractContextManager:
@@ -152,6 +156,8 @@ class Lane(LaneState):
         odd = [f"{name} is {value}" for name, value in means.items() if not math.isfinite(value)]
         if odd:
             raise Diverged(f"in epoch {self.epoch} ({self.stage.name}) the mean of {', '.join(odd)}")
+        if self.epoch == self.epochs and not self.logits.isfinite().all():  # by its last step
+            raise Diverged("its logits after the last epoch are not finite")
         due = time.monotonic() - self.last_checkpoint >= self.context.checkpoint_interval
         if self.epoch < self.epochs and due:
             checkpoint.save(self)

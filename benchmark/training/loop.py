@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,11 +15,15 @@ from benchmark.acceleration.machine import machine
 from benchmark.data import datasets
 from benchmark.data.datasets import Dataset
 from benchmark.data.split import make_splits
+from benchmark.errors import printable
 from benchmark.experiment.run import Run
+from benchmark.files import WriteError
 from benchmark.store import Record, Store
-from benchmark.training import teacher
-from benchmark.training.context import Context
+from benchmark.training import checkpoint, teacher
+from benchmark.training.callback import Callback, Stopped
+from benchmark.training.context import Context, SharedTensorChanged
 from benchmark.training.lane import Lane
+from methods import registry
 
 
 def make_context(
@@ -38,55 +43,58 @@ def make_context(
     """
     first = cohort[0]
     here = machine(device, first.recipe.precision, graphs)
-    data = data or datasets.load(first.dataset, root)
+    data = data or datasets.load_for(first, root)
     train_split, eval_split = make_splits(data, first.judge, here.device)
     run = next((run.teacher for run in cohort if run.teacher), None)
-    frozen = teacher.load(run, store, here, len(data.classes), eval_split) if run else None
+    before = registry.preactivations_read(run.method for run in cohort)
+    frozen = teacher.load(run, store, here, len(data.classes), eval_split, before) if run else None
     return Context(store, here, data, train_split, eval_split, frozen, record_fields or {}, origins or {})
-
-
-class Callback:
-    """Receives the events of a training.  This one ignores them."""
-
-    def on_epoch_end(self, lanes: list[Lane], epoch: int, epochs: int, rate: float) -> None:
-        """Called after epoch number `epoch` of `epochs`; rate: images per second of each lane."""
-
-    def on_run_end(self, record: Record) -> None:
-        """Called when a run has ended, with a result or without."""
 
 
 def train(cohort: list[Run], context: Context, callback: Callback | None = None) -> list[Record]:
     """Train runs of one seed, one batch sequence and at most one teacher in lockstep; one record each.
 
     A lane that raises or diverges ends with a record; the others continue.  If the lanes do not fit into the device's
-    memory together, the cohort is halved, and each half starts from its last checkpoints.
-    Raises an error after which the device cannot be used in this process (`is_sticky`); no record is written for it.
+    memory together, the cohort is halved, and each half starts from its last checkpoints; so do the others if a lane
+    has changed what they read.
+    Raises an error after which the device cannot be used in this process (`is_sticky`), and WriteError if the store
+    cannot be written to; no record is written for these.
     """
     records: dict[str, Record] = {}
     waiting = [cohort]
     while waiting:
         part = waiting.pop(0)
         context.machine.free_memory()  # of the lanes before
-        if train_together(part, context, callback or Callback(), records):
-            continue
-        left = [run for run in part if run.id not in records]
-        waiting[:0] = [left[: len(left) // 2], left[len(left) // 2 :]]
-        context = context.with_lanes_that_did_not_fit(len(left))
+        again = train_together(part, context, callback or Callback(), records)
+        if len(again) > 1:
+            context = context.with_lanes_that_did_not_fit(sum(map(len, again)))
+        waiting[:0] = again
     return [records[run.id] for run in cohort]
 
 
-def train_together(cohort: list[Run], context: Context, callback: Callback, records: dict[str, Record]) -> bool:
-    """Train in lockstep, adding to the records; False if the remaining lanes do not fit into memory together."""
+def train_together(
+    cohort: list[Run], context: Context, callback: Callback, records: dict[str, Record]
+) -> list[list[Run]]:
+    """Train in lockstep, adding to the records; returns the cohorts that have to start again from their checkpoints.
+
+    Two halves of what is left if it does not fit into memory together; all of it if a lane has changed what it reads.
+    """
     lanes = Cohort(cohort, context, callback, records)
     try:
         lanes.train()
     except torch.OutOfMemoryError:
-        if sum(run.id not in records for run in cohort) < 2:
+        left = [run for run in cohort if run.id not in records]
+        if len(left) < 2:
             raise
-        return False
+        return [left[: len(left) // 2], left[len(left) // 2 :]]
+    except SharedTensorChanged as fault:
+        left = [run for run in cohort if run.id not in records]
+        advice = f"{len(left)} other runs of the cohort start again from their checkpoints"
+        print(printable(f"{fault}; {advice}"), file=sys.stderr)
+        return [left]
     finally:
         lanes.close()
-    return True
+    return []
 
 
 class Cohort:
@@ -110,6 +118,15 @@ class Cohort:
             live = [lane for lane in self.running if self.attempt(lane, lane.begin_epoch, epoch)]
             if live:
                 self.train_epoch(live, epoch, last)
+                self.stop_if_told()
+
+    def stop_if_told(self) -> None:
+        """Raises Stopped, after writing checkpoints, if the callback has a reason to stop the lanes that are left."""
+        reason = self.callback.reason_to_stop() if self.running else ""
+        if reason:
+            for lane in self.running:
+                checkpoint.save(lane)
+            raise Stopped(reason)
 
     def train_epoch(self, live: list[Lane], epoch: int, last: int) -> None:
         """Train the lanes `live` for one epoch; those whose last epoch it was finish."""
@@ -129,15 +146,20 @@ class Cohort:
                     self.add_record(lane, record)
 
     def attempt(self, lane: Lane, action: Callable[..., Any], *args: Any) -> Any:
-        """The result of a lane's action; False if it raised, and the lane has ended as failed."""
+        """The result of a lane's action; False if it raised, and the lane has ended as failed.
+
+        Raises what is the fault of no lane, or concerns the others: memory, device, disk, a tensor that all read.
+        """
         try:
             return action(*args)
-        except Exception as fault:  # whatever a method does, the other lanes continue
+        except (Exception, SystemExit) as fault:  # whatever a method does, the other lanes continue
             if isinstance(fault, torch.OutOfMemoryError) and len(self.running) > 1:
                 raise
-            if is_sticky(fault):  # no lane can go on in this process, and any of them may have caused it
+            if isinstance(fault, WriteError) or is_sticky(fault):  # no lane can go on, whoever caused it
                 raise
             self.add_record(lane, lane.fail(fault))
+            if isinstance(fault, SharedTensorChanged) and self.running:
+                raise
             return False
 
     def add_record(self, lane: Lane, record: Record) -> None:

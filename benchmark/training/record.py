@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import io
 import traceback
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from benchmark.files import write_atomic
+from benchmark.privacy import without_places
 from benchmark.store import Record
 from benchmark.training import checkpoint, metrics, model_size, provenance, weights
 from benchmark.training.state import LaneState
 from methods import registry
-
-ROOT = Path(__file__).parents[2]
 
 
 def write_result(state: LaneState) -> Record:
@@ -51,9 +49,13 @@ def write_failure(state: LaneState, fault: BaseException) -> Record:
 
 
 def error_fields(fault: BaseException) -> dict[str, str]:
-    """The `error` of a record: an exception, with paths relative to the project."""
-    trace = "".join(traceback.format_exception(fault)).replace(f"{ROOT}/", "")
-    return {"type": type(fault).__name__, "message": str(fault), "trace": trace}
+    """The `error` of a record: an exception, without what names the user, the host or their folders."""
+    trace = "".join(traceback.format_exception(fault))
+    try:
+        message = str(fault)
+    except Exception:  # noqa: BLE001  a plug-in's own exception
+        message = "its message cannot be shown"
+    return {"type": type(fault).__name__, "message": without_places(message), "trace": without_places(trace)}
 
 
 def score_fields(state: LaneState, z: Tensor) -> dict[str, Any]:
@@ -79,12 +81,17 @@ def common_fields(state: LaneState) -> dict[str, Any]:
 
 
 def lane_sizes(state: LaneState) -> dict[str, Any]:
-    """The `size` of a record; empty if the lane was not set up."""
+    """The `size` of a record; empty if the lane was not set up, or failed with networks that cannot be counted."""
     if not state.stages:
         return {}
     teacher = state.context.teacher.net.net if state.run.teacher else None
     image = tuple(state.context.data.train_x.shape[1:3])
-    return model_size.size_fields(state.student, state.run.student, state.method, teacher, image)
+    try:
+        return model_size.size_fields(state.student, state.run.student, state.method, teacher, image)
+    except Exception:  # a method may have broken the networks before it raised
+        if state.status == "done":
+            raise
+        return {}
 
 
 def clock_fields(state: LaneState) -> dict[str, Any]:
@@ -117,7 +124,7 @@ def provenance_fields(state: LaneState) -> dict[str, Any]:
         | context.record_fields
         | {
             "origin": context.origins.get(state.run.id, {}),
-            "source": registry.digest(state.run.method),
+            "source": state.source,
             "data": data,
             "teacher": context.teacher.provenance if state.run.teacher else None,
             "started": state.started,

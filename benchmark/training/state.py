@@ -26,6 +26,7 @@ class LaneState:
         self.run, self.context = run, context
         self.status = "running"  # then done, diverged, failed or unfit, as in the record
         self.epoch = 0  # the epoch to train next, over all stages
+        self.source = ""  # hash of the method's code when it was set up
         self.stages: list[Stage] = []
         self.graphed_step = None
         self.eval_batch = context.machine.eval_batch  # images in a batch of the evaluation; less once memory ran out
@@ -44,6 +45,18 @@ class LaneState:
         return self.context.machine.optimiser(trained, self.run.recipe)
 
     def restore_optimiser(self, state: dict[str, Any]) -> None:
-        """Go on with the optimiser whose `state_dict` a checkpoint holds."""
-        self.optimiser = self.new_optimiser()
-        self.context.machine.load_optimiser(self.optimiser, state)
+        """Go on with the optimiser whose `state_dict` a checkpoint holds.  Raises ValueError if it does not fit."""
+        optimiser = self.new_optimiser()
+        self.context.machine.load_optimiser(optimiser, state)
+        for p, values in optimiser.state.items():
+            if any(isinstance(v, Tensor) and v.dim() and v.shape != p.shape for v in values.values()):
+                raise ValueError("the optimiser of another network")
+        self.optimiser = optimiser
+
+
+def checked_stages(stages: Any) -> list[Stage]:
+    """What a method returned as its stages.  Raises TypeError if it is something else."""
+    found = list(stages) if isinstance(stages, list | tuple) else []
+    if not (found and all(isinstance(stage, Stage) and isinstance(stage.epochs, int) for stage in found)):
+        raise TypeError("`stages` must return a list of Stage(name, epochs, loss)")
+    return found

@@ -5,6 +5,7 @@ M evaluation images · K classes
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from benchmark.acceleration.machine import FrozenNet, Machine
 from benchmark.data.split import Split
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
+from benchmark.models import preactivation
 from benchmark.store import Store
 from benchmark.training import metrics, weights
 from methods.contract import Outputs
@@ -34,16 +36,24 @@ class Teacher:
         """Outputs for (N, 3, H, W), in eval mode and without gradients."""
         return self.net(x)
 
+    def network(self) -> nn.Module:
+        """A copy of the network as it was trained, for a method to read: what is done to it concerns nobody else."""
+        return copy.deepcopy(self.net.net)
 
-def load(run: Run, store: Store, machine: Machine, classes: int, eval_split: Split) -> Teacher:
+
+def load(
+    run: Run, store: Store, machine: Machine, classes: int, eval_split: Split, preactivations: bool = False
+) -> Teacher:
     """The teacher of a run, trained or imported, always loaded from its stored weights.
 
+    preactivations: whether it shows its maps before the last ReLU of each stage; nothing else depends on it.
     Raises BadInput if the store does not hold its weights.
     """
     path = store.weights(run.id)
     if path is None:
         raise BadInput(f"the weights of teacher {run.student} ({run.id}) are not in {store.root}: train or import them")
     net = weights.load_network(path, run.student, classes)
+    net = preactivation.show(net) if preactivations else net
     sample = next(eval_split.in_order(64)).x
     frozen = machine.freeze(net, sample)
     z = all_logits(frozen, eval_split)

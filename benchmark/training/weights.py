@@ -39,10 +39,12 @@ def load_network(path: Path, network: str, classes: int) -> nn.Module:
             net.embed = nn.Linear(input_width, width, bias="embed.bias" in state)
             net.head = nn.Linear(width, classes)
         net.load_state_dict(state)
-    except (SafetensorError, OSError, RuntimeError) as fault:
-        first = str(fault).splitlines()[0]
+        if odd := [name for name, value in state.items() if not value.isfinite().all()]:
+            raise ValueError(f"{odd[0]} has values that are not finite numbers")
+    except (SafetensorError, OSError, RuntimeError, ValueError) as fault:
+        reason = " ".join(str(fault).split())[:200] or type(fault).__name__
         raise BadInput(
-            f"{path} does not hold the weights of {network} with {classes} classes ({first}); "
-            "delete the file to train the network again"
+            f"{path} does not hold the weights of {network} with {classes} classes ({reason}); "
+            "delete the file, and train or import the network again"
         ) from fault
     return net.eval()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data import datasets
+from benchmark.errors import printable
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import count_of
 from benchmark.store import Store
@@ -136,7 +137,7 @@ class Sweep:
             message = str(fault.cause).strip().partition("\n")[0]
             return failed(type(fault.cause).__name__, f"its worker failed: {message}")
         except errors.RayError as fault:  # its text names machines, so that it is shown and not kept
-            print(fault, file=sys.stderr)
+            print(printable(fault), file=sys.stderr)
             return failed(
                 type(fault).__name__, f"its worker or machine was lost, at the last of {REPEATS + 1} attempts"
             )
@@ -156,7 +157,7 @@ class Sweep:
         if left and fault and fault.lost and len(cohort) > 1:
             why = f"cohort of {cohort[0].label}: {fault.error['message']}"
             count = count_of(len(left), "run")
-            print(f"{why}; its {count} without a result will be trained again, one by one", file=sys.stderr)
+            print(printable(f"{why}; its {count} without a result will be trained again, one by one"), file=sys.stderr)
             for run in left:
                 self.submit(replace(task, cohort=[run]))
             return
