@@ -1,58 +1,60 @@
 """Entry point of the command line: the commands, and bad input reported as one sentence."""
 
-import subprocess
+import io
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from benchmark.cli import results
-from benchmark.cli.options import (
-    Data,
-    Device,
-    Download,
-    Graphs,
-    Methods,
-    Pairs,
-    Plugins,
-    Precision,
-    Reports,
-    Results,
-)
+from benchmark.cli import machine, methods, results, tuning
+from benchmark.cli.options import Results
 from benchmark.cli.suite_options import suite_command
+from benchmark.cli.tracked import say_if_tracked
 from benchmark.cli.usage import UsageError, report_problem
-from benchmark.errors import BadInput
-from benchmark.experiment.suite import split_list
+from benchmark.errors import BadInput, printable
+from benchmark.interrupts import SENTENCE, STOPPED
+from benchmark.report.formatting import count_of
 
 HELP = "Train, measure and compare methods of knowledge distillation."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=HELP)
-results.add_commands(app)
 
 
 @suite_command(app)
 def run(runs, options, reports):
     """Train the runs of a suite that have no record yet, then write the report.  Exit code 1 if a run failed."""
     from benchmark.acceleration.driver import check_gpu
-    from benchmark.profiling import cost
-    from benchmark.sweep import runner
 
-    elsewhere = options.executor == "ray"  # this machine need not be like those that train
-    if not elsewhere:
+    if options.executor != "ray":  # then this machine need not be like those that train
         check_gpu(options.device, every=options.executor == "spawn")
+    with say_if_tracked(options.results, "--results"):
+        failed, limit = train_and_measure(runs, options)
+    rendered = results.write_report(options.results, reports)
+    for sentence in failed:
+        print(printable(f"failed: {sentence}"), file=sys.stderr)
+    if limit:
+        print(printable(f"{limit}: {SENTENCE}"), file=sys.stderr)
+    raise SystemExit(1 if failed else STOPPED if limit else rendered)
+
+
+def train_and_measure(runs, options):
+    """Train, then measure costs.  Returns a sentence for each run without a result, and which limit ended the sweep."""
+    from benchmark.profiling import cost, deployment
+    from benchmark.store import Store
+    from benchmark.sweep import runner
+    from benchmark.sweep.claims import one_at_a_time
+    from benchmark.sweep.failures import failures
+    from benchmark.training.callback import Stopped
+
     try:
         failed = runner.run(runs, options)
-        if not elsewhere:
+    except Stopped as limit:
+        return failures(runs, Store(options.results), recorded=True), str(limit)
+    if options.executor != "ray":
+        with one_at_a_time(options.results, "measuring"):
             cost.measure_or_warn(runs, options)
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to continue from the last checkpoint", file=sys.stderr)
-        raise typer.Exit(130) from None
-    command = [sys.executable, "-m", "benchmark", "report", "--results", options.results, "--out", reports]
-    rendered = subprocess.run(command, check=False)  # in a separate process, because training never imports pandas
-    for sentence in failed:
-        print(f"failed: {sentence}", file=sys.stderr)
-    raise typer.Exit(1 if failed else rendered.returncode)
+            deployment.measure(runs, options)
+    return failed, ""
 
 
 @suite_command(app)
@@ -63,128 +65,61 @@ def plan(runs, options, reports):
     print(estimate.describe(runner.make_plan(runs, options), options))
 
 
+@suite_command(app)
+def why(runs, options, reports):
+    """Say why `run` would train: for each missing run what the nearest record has otherwise, field by field."""
+    from benchmark.report.commands import why
+    from benchmark.store import Store
+    from benchmark.sweep import runner
+
+    found = runner.make_plan(runs, options)
+    print(printable(why.why(found.runs, found.missing, found.unfit, Store(options.results), options.again), keep="\n"))
+
+
+@app.command()
+def status(results: Results = Path("results")):
+    """Print what is being trained now in a folder of results: run, epoch, since when, process and machine."""
+    from benchmark.sweep import claims
+
+    print(printable(claims.describe(claims.Claims(results).held()), keep="\n"))
+
+
 @suite_command(app, default="mini")
 def theory(runs, options, reports):
     """Test the papers' claims on the features of a suite's trained networks; the report shows the results."""
     from benchmark.theory import examine
 
-    print(examine.examine(runs, options))
+    with say_if_tracked(options.results, "--results"):
+        print(printable(examine.examine(runs, options), keep="\n"))
 
 
 @suite_command(app)
 def cost(runs, options, reports):
-    """Measure each method's training step alone: time and its parts, memory.  Runs with a cost record are skipped."""
+    """Measure each method's training step alone, and each network as deployed.  What has a record is skipped."""
     from benchmark.acceleration.driver import check_gpu
-    from benchmark.profiling import cost
+    from benchmark.profiling import cost, deployment
 
     check_gpu(options.device)
-    print(f"{len(cost.measure(runs, options))} costs measured")
+    with say_if_tracked(options.results, "--results"):
+        costs, networks = cost.measure(runs, options), deployment.measure(runs, options)
+    print(f"{count_of(len(costs), 'cost')} and {count_of(len(networks), 'network')} as deployed measured")
 
 
-@app.command(name="list")
-def list_(
-    kind: Annotated[
-        str, typer.Argument(metavar="[KIND]", help="methods, models, suites or datasets; default: all.")
-    ] = "",
-    pairs: Pairs = "resnet56-resnet20",
-    plugin: Plugins = (),
-):
-    """List methods (with their knobs and, for a pair, their trained parameters), models, suites and data sets."""
-    from benchmark.cli import listing
-
-    listing.open_plugins(plugin)
-    print(listing.describe(kind, pairs))
-
-
-@app.command()
-def check(
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME|FILE]", help="A method or a .py file; default: all methods.")
-    ] = "",
-    plugin: Plugins = (),
-):
-    """Run the conformance checks on a method, on the methods of a file, or on all.  Exit code 1 if one fails."""
-    from benchmark.cli import listing
-    from benchmark.conformance import run_checks
-
-    listing.open_plugins(plugin)
-    failed = run_checks.check_methods(listing.methods_named(name))
-    raise typer.Exit(1 if failed else 0)
-
-
-@app.command(name="import-weights")
-def import_weights(
-    file: Annotated[Path, typer.Argument(help='A checkpoint: a state_dict or {"model": state_dict}.')],
-    model: Annotated[str, typer.Option(help="The network that the weights belong to.")],
-    dataset: Annotated[str, typer.Option(help="The data set it was trained on.")],
-    data: Data = Path("data"),
-    results: Results = Path("results"),
-    device: Device = "auto",
-    download: Download = False,
-):
-    """Import published weights as a teacher and measure its accuracy."""
-    from benchmark.sweep import import_weights
-
-    print(import_weights.import_weights(file, model, dataset, data, results, device, download))
-
-
-@app.command()
-def speed(
-    teacher: Annotated[str, typer.Option(help="The teacher's network.")] = "resnet56",
-    student: Annotated[str, typer.Option(help="The students' network.")] = "resnet20",
-    methods: Methods = "kd",
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps in each repeat; default: 20, on CUDA 400.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Repeats; the fastest one counts.")] = 5,
-    suite: Annotated[
-        str, typer.Option(help="targets: measure all speed targets and write them to RESULTS/speed/.")
-    ] = "",
-    data: Data = Path("data"),
-    results: Results = Path("results"),
-    device: Device = "auto",
-    precision: Precision = "auto",
-    graphs: Graphs = True,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-):
-    """Measure images per second of this training loop and of a plain loop, side by side on this machine."""
-    from benchmark.acceleration.driver import check_gpu
-    from benchmark.experiment.resolve import check_precision
-    from benchmark.profiling import speed, targets
-
-    check_precision(precision)
-    chosen = split_list(methods, "--methods")
-    check_gpu(device)
-    if suite:
-        print(targets.run_targets(suite, data, results, device, steps, repeats, json))
-    else:
-        found = speed.measure(teacher, student, chosen, steps, repeats, data, device, precision, graphs)
-        print(speed.show(found, json))
-
-
-@app.command()
-def doctor(
-    data: Data = Path("data"),
-    results: Results = Path("results"),
-    reports: Reports = Path("reports"),
-    device: Device = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for a bug report.")] = False,
-):
-    """Check this machine: software, folders, data sets, processor and GPU.  Exit code 1 if something prevents training.
-
-    A few seconds; with a GPU some minutes, in which every part of training on it is tried.
-    """
-    from benchmark.doctor import examine
-
-    text, code = examine.doctor(data, results, reports, device, json)
-    print(text)
-    raise typer.Exit(code)
+for commands in (methods, results, machine, tuning):
+    commands.add_commands(app)
 
 
 def main() -> None:
-    """Run the command line.  Bad input is printed as one sentence, with exit code 2."""
+    """Run the command line.  Bad input is printed as one sentence, with exit code 2.  Raises KeyboardInterrupt."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a question mark for what its encoding lacks
     try:
         code = app(prog_name="python -m benchmark", standalone_mode=False)
     except typer.Abort:
-        code = 130
+        code = STOPPED
     except (BadInput, UsageError, OSError) as fault:
         code = report_problem(fault)
+    if code == STOPPED:  # Typer caught KeyboardInterrupt, or an older Typer raised Abort for it
+        raise KeyboardInterrupt
     raise SystemExit(code)

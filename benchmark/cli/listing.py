@@ -1,27 +1,29 @@
-"""The text of the `list` command, and lookup of the plug-ins, methods and teachers that a user names."""
+"""The text of the `list` command, and lookup of the plug-ins, methods and teachers that a user names.
+
+Functions import what loads torch, so that a command that does without it waits for nothing.
+"""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmark import models
-from benchmark.conformance.method_summary import CLASSES, MethodSummary, summarise_method
-from benchmark.data import datasets
 from benchmark.errors import BadInput
-from benchmark.experiment.knobs import ranges
 from benchmark.experiment.run import Run
 from benchmark.experiment.suite import Pair, first_error, read_suite, suite_names
 from benchmark.report.docstrings import parse_docstring
 from benchmark.store import Store
-from methods import registry
 
+KINDS = ("methods", "models", "suites", "datasets")
 PAIR = "resnet56-resnet20"  # parameters are counted for this pair unless the user names another
 
 
 def open_plugins(plugins: Iterable[str] = ()) -> None:
     """Import the installed plug-ins and those that the user names.  Raises BadInput."""
+    from methods import registry
+
     try:
         registry.load_installed()
         for plugin in plugins:
@@ -32,7 +34,7 @@ def open_plugins(plugins: Iterable[str] = ()) -> None:
 
 def parse_teachers(options: Iterable[str], results: Path) -> Mapping[str, Run]:
     """ "NETWORK=ID" -> {network: the run whose record has this id, or this beginning of it}.  Raises BadInput."""
-    latest, teachers = Store(results).latest(), {}
+    latest, teachers = Store(results).latest() if options else {}, {}
     for text in options:
         network, _, id = text.partition("=")
         matches = [each for each in latest if id and each.startswith(id)]
@@ -52,6 +54,8 @@ def parse_teachers(options: Iterable[str], results: Path) -> Mapping[str, Run]:
 
 def methods_named(name: str) -> list[str]:
     """The method called `name`, the methods of the file `name`, or all methods if it is empty.  Raises BadInput."""
+    from methods import registry
+
     before = set(registry.names())
     try:
         if not name:
@@ -70,36 +74,57 @@ def methods_named(name: str) -> list[str]:
         raise BadInput(str(fault).removeprefix("--plugin ")) from fault
 
 
-def describe(kind: str = "", pair: str = PAIR) -> str:
+def check_kind(kind: str) -> None:
+    """Raises BadInput, naming the closest, for a kind that cannot be listed; "" stands for all."""
+    if kind not in ("", *KINDS):
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        raise BadInput(f"there is no list of {kind!r:.60}; {hint}")
+
+
+def describe(kind: str = "", pair: str | None = None) -> str:
     """List what exists of one kind (methods, models, suites or datasets), or of all kinds.  Raises BadInput.
 
-    pair: the networks, TEACHER-STUDENT, for which a method's parameters are counted.
+    pair: the networks, TEACHER-STUDENT, for which it is counted what a method trains.  Without it this is counted for
+    PAIR where methods alone are listed, and left out of a list of everything.
     """
-    kinds = {"methods": partial(_methods, pair), "models": _models, "suites": _suites, "datasets": _datasets}
-    if kind and kind not in kinds:
-        raise BadInput(f"there is no list of {kind!r:.60}{registry.suggest(kind, list(kinds))}")
-    return "\n\n".join(show() for name, show in kinds.items() if kind in ("", name))
+    check_kind(kind)
+    counted = pair or (PAIR if kind == "methods" else "")
+    show = {"methods": partial(_methods, counted), "models": _models, "suites": _suites, "datasets": _datasets}
+    return "\n\n".join(show[name]() for name in KINDS if kind in ("", name))
 
 
 def _methods(pair_name: str) -> str:
-    try:
-        pair = Pair.model_validate(pair_name)
-    except ValueError as fault:
-        raise BadInput(f"--pairs: {first_error(fault)}") from fault
-    rows = [f"methods, composed with + as in kd+NAME; counts are for {pair} and {CLASSES} classes"]
+    from benchmark.experiment.knobs import ranges
+    from methods import registry
+
+    title, pair = "methods, composed with + as in kd+NAME", parse_pair(pair_name) if pair_name else None
+    rows = [f"{title}; counts are for {pair} on CIFAR-100" if pair else title]
     for name in registry.names():
         doc = parse_docstring(registry.docstring(name))
         knobs = ", ".join(f"{knob}={spec.default}" for knob, spec in registry.knobs(name).items())
+        facts = [f"year {doc.year}", f"status {doc.status}", *([_counts(name, pair)] if pair else [])]
         rows += [
             f"{name:<10} {doc.citation}",
-            f"{'':<10} year {doc.year} · status {doc.status} · {_counts(summarise_method(name, pair))}",
+            f"{'':<10} {' · '.join(facts)}",
             f"{'':<10} {knobs or 'no knobs'}",
             *(f"{'':<10} {knob}: {expected}" for knob, expected in ranges(name).items()),
         ]
     return "\n".join(rows)
 
 
-def _counts(summary: MethodSummary) -> str:
+def parse_pair(name: str) -> Pair:
+    """The pair TEACHER-STUDENT.  Raises BadInput."""
+    try:
+        return Pair.model_validate(name)
+    except ValueError as fault:
+        raise BadInput(f"--pairs: {first_error(fault)}") from fault
+
+
+def _counts(method: str, pair: Pair) -> str:
+    from benchmark.conformance.method_summary import summarise_method
+
+    summary = summarise_method(method, pair)
     if summary.unfit:
         return f"does not support this pair: {summary.unfit}"
     reads = f"reads {', '.join(summary.student)}"
@@ -108,6 +133,8 @@ def _counts(summary: MethodSummary) -> str:
 
 
 def _models() -> str:
+    from benchmark import models
+
     return "\n".join(["models", *models.names(), "torchvision:NAME"])
 
 
@@ -116,4 +143,6 @@ def _suites() -> str:
 
 
 def _datasets() -> str:
+    from benchmark.data import datasets
+
     return "\n".join(["datasets", *datasets.names(), "folder:NAME  images in DIR/NAME/{train,test}/<class>/"])

@@ -9,12 +9,20 @@ from benchmark.errors import BadInput
 from benchmark.experiment.run import MAX_EPOCHS
 
 DEVICES = ("auto", "cpu", "cuda")
+STYLES = FULL, PAPER = ("full", "paper")  # of a report
 
 
 def check_device(name: str) -> str:
     """The name of a device.  Raises BadInput for an unknown one."""
     if name not in DEVICES:
         raise BadInput(f"--device is {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, not {name!r:.60}")
+    return name
+
+
+def check_style(name: str) -> str:
+    """The style of a report.  Raises BadInput for an unknown one."""
+    if name not in STYLES:
+        raise BadInput(f"--style is {' or '.join(STYLES)}, not {name!r:.60}")
     return name
 
 
@@ -50,17 +58,23 @@ Reports = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", callback=check_device, help="auto, cpu or cuda.")]
 Precision = Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16.")]
+JudgedOn = Annotated[str | None, typer.Option("--judge", help="Images that score: test, or holdout, of the training.")]
 Lanes = Annotated[int, typer.Option("--lanes", min=1, help="Maximum number of students per teacher forward pass.")]
 Executor = Annotated[str, typer.Option("--executor", help="here (this process), spawn (a process per GPU) or ray.")]
 Address = Annotated[str, typer.Option("--address", help="Ray: the cluster, HOST:PORT; default: this machine's.")]
 CohortGpus = Annotated[float, typer.Option("--cohort-gpus", help="Ray: share of a GPU for each cohort, up to 1.")]
 CohortHours = Annotated[float | None, typer.Option("--cohort-hours", help="Ray: hours until a cohort is stopped.")]
+MaxHours = Annotated[float | None, typer.Option("--max-hours", help="Stop after so many hours, with checkpoints.")]
+Budget = Annotated[str, typer.Option("--budget", help="Start only cohorts that end in this time, as in 4h or 90m.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop as soon as a run fails or diverges.")]
 Plugins = Annotated[list[str], typer.Option("--plugin", help="A .py file or module with further methods.")]
 Settings = Annotated[list[str], typer.Option("--set", help="Set a knob: METHOD.KNOB=VALUE.")]
 Teachers = Annotated[list[str], typer.Option("--teacher", help="NETWORK=ID: the run to use as teacher.")]
 Download = Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")]
-Formats = Annotated[str, typer.Option("--format", help="Formats, of md,csv,tex,html,svg,pdf; default: all.")]
+Formats = Annotated[str, typer.Option("--format", help="Formats, of md,csv,tex,html,svg,pdf; default: all but pdf.")]
 Baseline = Annotated[str, typer.Option("--baseline", metavar="METHOD", help="The method to compare others with.")]
+Style = Annotated[str, typer.Option("--style", callback=check_style, help="full, or paper: the table papers print.")]
+OfSuite = Annotated[str, typer.Option("--suite", help="With --style paper: only this suite; default: all.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Rebuild whenever records change, until Ctrl-C.")]
 Again = Annotated[bool, typer.Option("--again", help="Repeat runs that have a record; teachers are kept.")]
 Graphs = Annotated[bool, typer.Option(help="Replay steps from CUDA graphs, or launch every kernel separately.")]

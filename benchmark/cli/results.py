@@ -1,20 +1,24 @@
-"""Commands that read results without training: report, compare, explain, export."""
+"""Commands on results, without training: report, compare, explain, export, gc."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Baseline, Formats, Reports, Results, Watch
+from benchmark.cli.options import PAPER, Baseline, Data, Formats, OfSuite, Plugins, Reports, Results, Style, Watch
+from benchmark.cli.tracked import say_if_tracked
+from benchmark.errors import BadInput, printable
 from benchmark.experiment.suite import split_list
+from benchmark.waiting import say_if_slow
 
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands with `app`."""
-    for command in (report, compare, explain, export):
+    for command in (report, compare, explain, export, gc):
         app.command()(command)
 
 
@@ -24,21 +28,59 @@ def report(
     format_: Formats = "",
     baseline: Baseline = "",
     watch: Watch = False,
+    style: Style = "full",
+    suite: OfSuite = "",
 ):
-    """Derive tables, figures and reports/index.html from the records."""
-    from benchmark.report.build import FORMATS, build, load_for_report
+    """Derive tables, figures and reports/index.html from the records; or, with --style paper, the tables of a paper."""
+    if style == PAPER:
+        refuse("--style paper", {"--baseline": baseline, "--watch": watch})
+        return report_paper(results, reports, suite, format_)
+    refuse("--style full", {"--suite": suite})
+    from benchmark.report.build import DEFAULT_FORMATS, build, load_for_report
     from benchmark.report.commands.watch import watch as keep_up_to_date
     from benchmark.store import Store
 
-    options = {"formats": split_list(format_, "--format") if format_ else FORMATS, "baseline": baseline}
+    options = {"formats": split_list(format_, "--format") if format_ else DEFAULT_FORMATS, "baseline": baseline}
     if watch:
         keep_up_to_date(results, reports, **options)
     else:
         store = Store(results)
-        loaded = load_for_report(store)
+        with say_if_slow("reading the records"):
+            loaded = load_for_report(store)
         for complaint in loaded[1]:
-            print(complaint, file=sys.stderr)
-        print(f"report: {build(store, reports, loaded=loaded, **options)}")
+            print(printable(complaint), file=sys.stderr)
+        with say_if_tracked(reports, "--reports"), say_if_slow("writing tables, figures and the page"):
+            page = build(store, reports, loaded=loaded, **options)
+        print(f"report: {page}")
+
+
+def refuse(style: str, options: dict[str, object]) -> None:
+    """Raise BadInput for the first option that was given."""
+    given = next((name for name, value in options.items() if value), "")
+    if given:
+        raise BadInput(f"{given} does not go with {style}: leave one of them out")
+
+
+def report_paper(results: Path, reports: Path, suite: str, format_: str) -> None:
+    """Write the tables that papers print, and print their paths."""
+    from benchmark.report.build import load_for_report
+    from benchmark.report.paper_style import WRITERS, build_paper
+    from benchmark.store import Store
+
+    store = Store(results)
+    formats = split_list(format_, "--format") if format_ else tuple(WRITERS)
+    entries, complaints = load_for_report(store)
+    for complaint in complaints:
+        print(printable(complaint), file=sys.stderr)
+    with say_if_tracked(reports, "--reports"):
+        paths = build_paper(store, reports, entries, suite, formats)
+    print("\n".join(f"table: {path}" for path in paths))
+
+
+def write_report(results: Path, reports: Path) -> int:
+    """Write the report in a separate process, because training never imports pandas.  Returns its exit code."""
+    command = [sys.executable, "-m", "benchmark", "report", "--results", results, "--out", reports]
+    return subprocess.run(command, check=False).returncode
 
 
 def compare(
@@ -49,18 +91,24 @@ def compare(
     from benchmark.report.commands import compare
 
     text, worse = compare.compare(old, new)
-    print(text)
+    print(printable(text, keep="\n"))
     raise typer.Exit(1 if worse else 0)
 
 
 def explain(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a unique beginning of it.")],
     results: Results = Path("results"),
+    data: Data = Path("data"),
+    plugin: Plugins = (),
 ):
-    """Show a run: every value with its origin, its record, its provenance and its table cell."""
-    from benchmark.report.commands import explain
+    """Show a run: every value with its origin, its record, its table cell, and the command that repeats it.
 
-    print(explain.explain(run, results))
+    Records keep no paths: name --data and --plugin, and the command has them.
+    """
+    from benchmark.report.commands import explain
+    from benchmark.report.commands.repeat import Places
+
+    print(printable(explain.explain(run, Places(results, data, tuple(plugin))), keep="\n"))
 
 
 def export(
@@ -72,3 +120,21 @@ def export(
     from benchmark.report.commands import export
 
     print(export.export(target, results, reports))
+
+
+def gc(
+    results: Results = Path("results"),
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the files instead of listing them.")] = False,
+):
+    """List files of a folder of results that nothing needs any more, with sizes.  Records are never among them."""
+    from benchmark.report.commands import gc
+
+    in_use, claims = [], []
+    if (results / "claims").is_dir():
+        from benchmark.sweep.claims import Claims
+
+        known = Claims(results)
+        in_use, claims = [claim.id for claim in known.held()], known.stale()
+    text, left = gc.collect(results, in_use, claims, delete)
+    print(printable(text, keep="\n"))
+    raise typer.Exit(1 if left else 0)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import typer
 
+from benchmark.cli.option_checks import check_texts
 from benchmark.cli.options import (
     Address,
     Again,
+    Budget,
     CohortGpus,
     CohortHours,
     Data,
@@ -20,8 +22,11 @@ from benchmark.cli.options import (
     Download,
     Epochs,
     Executor,
+    FailFast,
     Graphs,
+    JudgedOn,
     Lanes,
+    MaxHours,
     Methods,
     Pairs,
     Plugins,
@@ -36,6 +41,7 @@ from benchmark.cli.options import (
     as_arguments,
 )
 from benchmark.experiment.suite import split_list
+from benchmark.waiting import say_if_slow
 
 
 def suite_options(
@@ -46,6 +52,7 @@ def suite_options(
     epochs: Epochs = None,
     dataset: DataSet = None,
     precision: Precision = None,
+    judge: JudgedOn = None,
     settings: Settings = (),
     teacher: Teachers = (),
     data: Data = Path("data"),
@@ -57,6 +64,9 @@ def suite_options(
     address: Address = "",
     cohort_gpus: CohortGpus = 1.0,
     cohort_hours: CohortHours = None,
+    max_hours: MaxHours = None,
+    budget: Budget = "",
+    fail_fast: FailFast = False,
     plugin: Plugins = (),
     download: Download = False,
     quiet: Quiet = False,
@@ -64,10 +74,14 @@ def suite_options(
     graphs: Graphs = True,
 ):
     """The suite's runs, the options of the sweep, and the folder of the report.  Raises BadInput."""
+    texts = {"methods": methods, "pairs": pairs, "seeds": seeds, "precision": precision}
+    check_texts(suite, **texts, settings=settings, plugins=plugin)
     from benchmark.cli import listing
+    from benchmark.data import datasets
     from benchmark.experiment.origins import origins
     from benchmark.experiment.resolve import Choices, load_suite
-    from benchmark.sweep import runner
+    from benchmark.sweep.limits import make_limits
+    from benchmark.sweep.options import Options
 
     listing.open_plugins(plugin)
     choices = Choices(
@@ -77,40 +91,56 @@ def suite_options(
         epochs=epochs,
         dataset=dataset,
         precision=precision,
+        judge=judge,
         knobs=tuple(settings),
         teachers=listing.parse_teachers(teacher, results),
     )
-    runs = load_suite(suite, choices)
+    runs = load_suite(suite, choices, functools.partial(datasets.content, root=data))
     known = origins(runs, suite, choices)
     changes = {
         "--epochs": epochs,
         "--dataset": dataset,
         "--precision": precision,
+        "--judge": judge,
         "--set": settings,
         "--teacher": teacher,
     }
     cluster = (address, cohort_gpus, cohort_hours)
     rest = (suite, results, data, device, lanes, executor, *cluster, tuple(plugin), download, quiet, again, graphs)
-    return runs, runner.Options(*rest, suite_changes=as_arguments(changes), origins=known), reports
+    limits = make_limits(max_hours, budget, fail_fast)
+    return runs, Options(*rest, limits, suite_changes=as_arguments(changes), choices=choices, origins=known), reports
 
 
-def suite_command(app: typer.Typer, default: str = "") -> Callable:
+def suite_command(app: typer.Typer, default: str = "", judge: str | None = None) -> Callable:
     """Decorator: makes a function of (runs, options, reports) a command with the options of `suite_options`.
 
+    Its keyword-only arguments are further options.
     default: the suite that is used if the user names none; if empty, a suite must be named.
+    judge: the images that the command always judges on, so that it has no option --judge.
     """
 
     def register(action: Callable) -> Callable:
+        further = keyword_only(action)
+
         @functools.wraps(action)
         def command(**values):
-            action(*suite_options(**values))
+            own = {parameter.name: values.pop(parameter.name) for parameter in further}
+            with say_if_slow("loading torch and resolving the suite"):
+                resolved = suite_options(**({"judge": judge} if judge else {}), **values)
+            action(*resolved, **own)
 
-        signature = inspect.signature(suite_options, eval_str=True)
-        if default:
-            first, *rest = signature.parameters.values()
-            signature = signature.replace(parameters=[first.replace(default=default), *rest])
+        first, *rest = inspect.signature(suite_options, eval_str=True).parameters.values()
+        shared = [first.replace(default=default or first.default), *rest]
+        kept = [parameter for parameter in shared if not (judge and parameter.name == "judge")]
+        signature = inspect.Signature([*(each.replace(kind=each.KEYWORD_ONLY) for each in kept), *further])
         command.__signature__ = signature
         command.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
         return app.command()(command)
 
     return register
+
+
+def keyword_only(action: Callable) -> list[inspect.Parameter]:
+    """The keyword-only parameters of a function, with their annotations evaluated."""
+    parameters = inspect.signature(action, eval_str=True).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]

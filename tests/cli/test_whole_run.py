@@ -30,7 +30,7 @@ class Plain(Method):
 @register("breaks")
 class Breaks(Plain):
     def loss(self, s, t, batch):
-        raise RuntimeError("no more ideas")
+        raise RuntimeError("\\x1b]0;no more ideas")
 
 
 @register("refuses")
@@ -82,6 +82,7 @@ def test_a_failed_run_is_named_after_all_other_runs_are_done_and_the_exit_code_i
     (line,) = [line for line in finished.err.splitlines() if line.startswith("failed:")]
     assert "breaks" in line
     assert "no more ideas" in line
+    assert "\x1b" not in finished.out + finished.err
     found = statuses(tmp_path)
     assert (found["breaks", "resnet8"], found["refuses", "resnet8"]) == ("failed", "unfit")
     assert found["kd", "resnet8"] == "done"
@@ -116,7 +117,7 @@ def test_an_image_folder_instead_of_the_suites_data_is_stated_in_record_and_tabl
     assert {(record.provenance["data"]["train"], record.provenance["data"]["judged"]) for record in records} == {
         (24, 10)
     }
-    tables = list((tmp_path / "reports" / "tables").glob("*.md"))
+    tables = list((tmp_path / "reports" / "tables").glob("folder-pets-*.md"))
     assert tables
     assert all("folder:pets" in table.read_text() for table in tables)
 
