@@ -1,4 +1,4 @@
-"""Losses and layers that several methods share.
+"""Losses, layers and sizes of maps that several methods share.
 
 N images in a batch · K classes · T temperature · C, H, W of a feature map
 """
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.contract import Unfit
+from methods.contract import Shape, Unfit
 
 
 def soft_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -33,18 +33,65 @@ def regressor(student: Map, teacher: Map, end: Literal["conv", "maxout"] = "conv
     twice as large, 4 x 4 transposed at stride 2 if it is half as large, else without padding, with the kernel that
     gives the teacher's size.  Raises Unfit if the student's map is smaller in another ratio.
     """
-    (in_channels, height, width), (channels, target_height, target_width) = student, teacher
+    channels = teacher[0]
     out_channels = 2 * channels if end == "maxout" else channels
-    if (height, width) == (2 * target_height, 2 * target_width):
-        convolution = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-    elif (2 * height, 2 * width) == (target_height, target_width):
-        convolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
-    elif height >= target_height and width >= target_width:
-        convolution = nn.Conv2d(in_channels, out_channels, (1 + height - target_height, 1 + width - target_width))
-    else:
-        raise Unfit(f"no regressor leads from a map of {height} x {width} to one of {target_height} x {target_width}")
     activation = [Maxout()] if end == "maxout" else [nn.BatchNorm2d(out_channels), nn.ReLU()]
-    return nn.Sequential(convolution, *activation)
+    return nn.Sequential(resizing_convolution(student, teacher, out_channels), *activation)
+
+
+def resizing_convolution(student: Map, teacher: Map, out_channels: int) -> nn.Module:
+    """A convolution with bias from a map of the student's shape to one of the teacher's size; see `regressor`."""
+    (in_channels, height, width), (_, target_height, target_width) = student, teacher
+    if (height, width) == (2 * target_height, 2 * target_width):
+        return nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+    if (2 * height, 2 * width) == (target_height, target_width):
+        return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
+    if height >= target_height and width >= target_width:
+        return nn.Conv2d(in_channels, out_channels, (1 + height - target_height, 1 + width - target_width))
+    raise Unfit(f"no regressor leads from a map of {height} x {width} to one of {target_height} x {target_width}")
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm of a map that may be one value per channel: of one image, one place.
+
+    Such a batch has no variance; it is normalised with the running statistics, as in eval mode.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        if x.numel() > x.shape[1]:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+
+
+def check_stages(student: Shape | None, teacher: Shape | None) -> None:
+    """Raises Unfit if two networks, where both are given, do not have the same number of stages."""
+    if student and teacher and len(student.maps) != len(teacher.maps):
+        counts = f"{len(student.maps) - 1} stages, the teacher {len(teacher.maps) - 1}"
+        raise Unfit(f"the student has {counts}: their maps cannot be paired")
+
+
+def check_preactivations(student: Shape, teacher: Shape) -> None:
+    """Raises Unfit unless both networks show maps before the last ReLU of each stage, and as many of them."""
+    for who, shape in (("student", student), ("teacher", teacher)):
+        if not shape.preactivations:
+            raise Unfit(f"the {who} shows no maps before its ReLUs: it is not built from this project's layers")
+    check_stages(student, teacher)
+
+
+def to_smaller(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps (N, C, H, W), each average-pooled to the smaller height and the smaller width of the two."""
+    size = min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
+    return pool(a, size), pool(b, size)
+
+
+def pool(f: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map average-pooled to a height and width, (N, C, height, width); values repeat if these are larger."""
+    if f.shape[2:] == size:
+        return f
+    if f.shape[2] % size[0] or f.shape[3] % size[1]:
+        return F.adaptive_avg_pool2d(f, size)
+    return F.avg_pool2d(f, (f.shape[2] // size[0], f.shape[3] // size[1]))  # as adaptive; on CUDA deterministic
 
 
 class MaxoutFunction(torch.autograd.Function):

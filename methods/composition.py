@@ -16,6 +16,7 @@ def compose(name: str, parts: Sequence[type[Method]]) -> type[Method]:
 
     class Composite(Method):
         needs_teacher = any(cls.needs_teacher for cls in parts)
+        reads_preactivations = any(cls.reads_preactivations for cls in parts)
 
         def __init__(self, student: Shape, teacher: Shape, **values):
             super().__init__()

@@ -21,6 +21,7 @@ class Outputs:
     maps: Sequence[Tensor]  # stem, then each stage, early to late; each (N, C, H, W)
     embedding: Tensor  # (N, D)  exactly what the classifier reads
     logits: Tensor  # (N, K)
+    preactivations: Sequence[Tensor] = ()  # before the last ReLU of each stage; if the method `reads_preactivations`
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ class Shape:
     maps: tuple[tuple[int, int, int], ...]  # (C, H, W) of each map
     embedding: int  # D
     logits: int  # K
+    preactivations: tuple[tuple[int, int, int], ...] = ()  # (C, H, W) of each; none where the network shows none
 
     @classmethod
     def of(cls, outputs: Outputs) -> Shape:
         """The shape of `outputs`, computed for any batch; tensors on the meta device suffice."""
-        maps = tuple(tuple(m.shape[1:]) for m in outputs.maps)
-        return cls(maps, outputs.embedding.shape[1], outputs.logits.shape[1])
+        maps, before = (tuple(tuple(m.shape[1:]) for m in each) for each in (outputs.maps, outputs.preactivations))
+        return cls(maps, outputs.embedding.shape[1], outputs.logits.shape[1], before)
 
     def check_map(self, knob: str, index: int) -> None:
         """Raises BadKnob if the network has no map `index`, the value of `knob`."""
@@ -74,6 +76,7 @@ class Stage:
     name: str
     epochs: int
     loss: Loss
+    rate: float | None = None  # in place of the schedule: a constant learning rate, in units of the recipe's
 
 
 class Unfit(Exception):
@@ -108,7 +111,9 @@ class Method(nn.Module):
     """
 
     needs_teacher = True
+    reads_preactivations = False  # whether both networks shall show maps before the last ReLU of each stage
     derived: tuple[str, ...] = ()  # buffers that follow from knobs, clock or other buffers: records do not count them
+    tuned: tuple[str, ...] = ()  # knobs that `tune` varies; if empty, the weights: floats whose range starts at 0
 
     def __init__(self, student: Shape | None = None, teacher: Shape | None = None):
         super().__init__()
@@ -134,4 +139,4 @@ class Method(nn.Module):
         """Called before each epoch: the only place where state that `loss` depends on may change."""
 
     def observe(self, s: Outputs, t: Outputs, batch: Batch) -> None:
-        """Called after each step, without gradients: accumulates what the next epoch needs."""
+        """Called after each step, without gradients: accumulates what later steps or the next epoch need."""

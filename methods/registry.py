@@ -14,7 +14,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -94,6 +94,11 @@ def knobs(name: str, cls: type[Method] | None = None) -> dict[str, Knob]:
 def source(cls: type) -> Path:
     """The file that defines a class."""
     return Path(inspect.getfile(cls))
+
+
+def preactivations_read(methods: Iterable[str]) -> bool:
+    """Whether any of some methods reads maps before the last ReLU of each stage, so that networks have to show them."""
+    return any(get(name).reads_preactivations for name in methods)
 
 
 def digest(name: str) -> str:

@@ -36,39 +36,49 @@ class Float32Maps(Sequence):
         """The maps as they were computed."""
         return self._maps
 
-    def detach(self) -> Float32Maps:
-        """The same maps cut off from their graph, still to be cast."""
-        return Float32Maps([m.detach() for m in self._maps])
+
+def raw(maps: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Maps as they were computed."""
+    return maps.raw() if isinstance(maps, Float32Maps) else maps
 
 
 def to_float32(outputs: Outputs) -> Outputs:
     """Outputs in float32."""
-    return Outputs(Float32Maps(outputs.maps), outputs.embedding.float(), outputs.logits.float())
+    return Outputs(
+        Float32Maps(outputs.maps),
+        outputs.embedding.float(),
+        outputs.logits.float(),
+        Float32Maps(outputs.preactivations),
+    )
 
 
 def detach_outputs(outputs: Outputs) -> Outputs:
     """Outputs cut off from the graph that made them."""
-    return Outputs(outputs.maps.detach(), outputs.embedding.detach(), outputs.logits.detach())
+    return of_tensors([tensor.detach() for tensor in output_tensors(outputs)], len(outputs.maps))
 
 
 def slice_outputs(outputs: Outputs, start: int, end: int) -> Outputs:
     """What was shown for the images from start up to end; nothing is copied."""
-    maps, embedding, logits = outputs.maps.raw(), outputs.embedding, outputs.logits
-    return Outputs(Float32Maps([m[start:end] for m in maps]), embedding[start:end], logits[start:end])
+    return of_tensors([tensor[start:end] for tensor in output_tensors(outputs)], len(outputs.maps))
 
 
 def output_tensors(outputs: Outputs) -> list[Tensor]:
-    """Maps as they were computed, embedding and logits."""
-    return [*outputs.maps.raw(), outputs.embedding, outputs.logits]
+    """Embedding, logits, then all maps as they were computed."""
+    return [outputs.embedding, outputs.logits, *raw(outputs.maps), *raw(outputs.preactivations)]
+
+
+def of_tensors(tensors: Sequence[Tensor], maps: int) -> Outputs:
+    """The outputs whose `output_tensors` these are; maps: how many of them there are, those before a ReLU aside."""
+    embedding, logits, *rest = tensors
+    return Outputs(Float32Maps(rest[:maps]), embedding, logits, Float32Maps(rest[maps:]))
 
 
 def clone_outputs(outputs: Outputs) -> Outputs:
     """A copy of the outputs in memory of its own."""
-    *maps, embedding, logits = map(torch.clone, output_tensors(outputs))
-    return Outputs(Float32Maps(maps), embedding, logits)
+    return of_tensors(list(map(torch.clone, output_tensors(outputs))), len(outputs.maps))
 
 
 def outputs_close(a: Outputs, b: Outputs) -> bool:
-    """Whether two outputs agree to EXACT, relative to the size of each tensor."""
+    """Whether two outputs agree to TOLERANCE, relative to the size of each tensor; maps before a ReLU do not count."""
     pairs = zip([*a.maps, a.embedding, a.logits], [*b.maps, b.embedding, b.logits], strict=True)
     return all(bool((p - q).abs().max() <= TOLERANCE * q.abs().max().clamp_min(1)) for p, q in pairs)

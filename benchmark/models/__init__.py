@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from benchmark.errors import BadInput
-from benchmark.models import fitnet, mobilenet, resnet, shufflenet, tap, vgg, wrn
+from benchmark.models import fitnet, mobilenet, preactivation, resnet, shufflenet, tap, vgg, wrn
+from benchmark.models.unfilled import Unfilled
 from methods.contract import Shape
 
 TORCHVISION = "torchvision:"
@@ -56,28 +57,34 @@ def names() -> list[str]:
     return list(NETWORKS)
 
 
-def build(name: str, classes: int) -> nn.Module:
+def build(name: str, classes: int, preactivations: bool = False) -> nn.Module:
     """The network `name` with `classes` logits and initial weights drawn from torch's global generator.
 
+    preactivations: whether its outputs have the maps before the last ReLU of each stage.
     Raises BadInput for an unknown network.  Under `torch.device("meta")` its tensors have shapes but no memory.
     """
     if name.startswith(TORCHVISION):
         return tap.torchvision(name.removeprefix(TORCHVISION), classes)
     if name not in NETWORKS:
         raise BadInput(_unknown(name))
-    return NETWORKS[name](classes)
+    net = NETWORKS[name](classes)
+    return preactivation.show(net) if preactivations else net
 
 
 @cache
 def shape(name: str, classes: int, size: tuple[int, int] = (32, 32)) -> Shape:
-    """The shapes of the network's outputs for images of `size` (height, width) pixels, computed on the meta device.
+    """The shapes of the network's outputs for images of `size` (height, width) pixels.
+
+    One image passes through the network on the CPU, without random values for its weights: on the meta device torch
+    would first load its compiler, which takes longer.
 
     Raises BadInput for an unknown network and for images that are too small for it.
     """
-    with torch.device("meta"), torch.no_grad():
-        net = build(name, classes).eval()
+    with torch.device("cpu"), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with Unfilled():
+            net = build(name, classes, preactivations=True).eval()
         try:
-            return Shape.of(net(torch.empty(1, 3, *size)))
+            return Shape.of(net(torch.zeros(1, 3, *size)))
         except RuntimeError as error:
             raise BadInput(
                 f"{name} cannot read images of {size[0]} x {size[1]} pixels ({error}): choose another network"

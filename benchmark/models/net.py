@@ -11,12 +11,13 @@ N images · K classes · D width of the embedding · C, H, W of a feature map ·
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.models.preactivation import capture, find_last_relus
 from methods.contract import Outputs
 
 
@@ -67,6 +68,20 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
         self.norm = Norm(out_channels, act)
 
+    @property
+    def act(self) -> bool:
+        """Whether a ReLU follows the normalisation."""
+        return self.norm.act
+
+    @act.setter
+    def act(self, act: bool) -> None:
+        self.norm.act = act
+
+    @property
+    def last_norm(self) -> Norm:
+        """The normalisation that its ReLU, or that of a residual block, follows."""
+        return self.norm
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, H / stride, W / stride)."""
         return self.norm(self.conv(x))
@@ -75,6 +90,10 @@ class ConvNorm(nn.Module):
         """The end of a residual block: ReLU of the sum of both, (N, out_channels, H / stride, W / stride)."""
         y = self.conv(x)
         return self.norm.join(y, shortcut) if isinstance(self.norm, Norm) else y.add_(shortcut).relu_()
+
+    def add(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """As `join`, without its ReLU."""
+        return self(x).add_(shortcut)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -94,9 +113,19 @@ class Net(nn.Module):
     """A network whose forward pass returns maps, embedding and logits.
 
     `embed` is the identity until a method puts a layer there; the classifier `head` reads its output.
+    last_relus: the submodules whose ReLU each stage ends in; by default the last layer of each, if it has one.
     """
 
-    def __init__(self, stem: nn.Module, stages: Iterable[nn.Module], head: nn.Linear, neck: nn.Module | None = None):
+    preactivations = False  # whether maps before the last ReLU are in the outputs; `preactivation.show` sets it
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Iterable[nn.Module],
+        head: nn.Linear,
+        neck: nn.Module | None = None,
+        last_relus: Sequence[str] = (),
+    ):
         super().__init__()
         self.stem = stem
         self.stages = nn.ModuleList(stages)
@@ -104,9 +133,19 @@ class Net(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.embed = nn.Identity()
         self.head = head
+        self.last_relus = tuple(last_relus) or find_last_relus(self.stages)
+
+    @property
+    def last_norms(self) -> list[Norm]:
+        """The normalisation before the last ReLU of each stage; none for stages that end in no ReLU."""
+        ends = map(self.get_submodule, self.last_relus)
+        return [end if isinstance(end, Norm) else end.last_norm for end in ends]
 
     def forward(self, x: Tensor) -> Outputs:
         """Images (N, 3, H, W), normalised -> maps (stem, stage 1, …, stage n), embedding (N, D), logits (N, K)."""
+        return capture(self, self._outputs, x) if self.preactivations else self._outputs(x)
+
+    def _outputs(self, x: Tensor) -> Outputs:
         x = self.stem(x)  # (N, C, H, W)
         maps = [x]
         for stage in self.stages:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from benchmark.models.net import ConvNorm, Net, he_normal
+from benchmark.models.net import ConvNorm, Net, Norm, he_normal
 
 
 class Basic(nn.Module):
@@ -24,10 +24,17 @@ class Basic(nn.Module):
         self.conv1 = ConvNorm(in_channels, width, 3, stride, act=True)
         self.conv2 = ConvNorm(width, width, 3)
         self.shortcut = shortcut(in_channels, width, stride)
+        self.act = True  # whether it ends in a ReLU
+
+    @property
+    def last_norm(self) -> Norm:
+        """The normalisation before the residual sum."""
+        return self.conv2.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """ReLU of the residual sum."""
-        return self.conv2.join(self.conv1(x), self.shortcut(x))  # (N, w, H/s, W/s)
+        """ReLU of the residual sum, or the sum itself unless `act`."""
+        end = self.conv2.join if self.act else self.conv2.add
+        return end(self.conv1(x), self.shortcut(x))  # (N, w, H/s, W/s)
 
 
 class Bottleneck(nn.Module):
@@ -42,11 +49,18 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvNorm(width, width, 3, stride, act=True)
         self.conv3 = ConvNorm(width, out_channels, 1)
         self.shortcut = shortcut(in_channels, out_channels, stride)
+        self.act = True  # whether it ends in a ReLU
+
+    @property
+    def last_norm(self) -> Norm:
+        """The normalisation before the residual sum."""
+        return self.conv3.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """ReLU of the residual sum."""
+        """ReLU of the residual sum, or the sum itself unless `act`."""
         y = self.conv2(self.conv1(x))  # (N, w, H/s, W/s)
-        return self.conv3.join(y, self.shortcut(x))  # (N, 4·w, H/s, W/s)
+        end = self.conv3.join if self.act else self.conv3.add
+        return end(y, self.shortcut(x))  # (N, 4·w, H/s, W/s)
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

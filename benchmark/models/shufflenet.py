@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.models.net import ConvNorm, Net
+from benchmark.models.net import ConvNorm, Net, Norm
 
 STEM = 24
 GROUPS = 3  # of V1
@@ -49,16 +49,21 @@ class UnitV1(nn.Module):
         self.squeeze = ConvNorm(in_channels, hidden, 1, groups=self.groups, act=True)
         self.depthwise = ConvNorm(hidden, hidden, 3, stride, groups=hidden, act=True)
         self.widen = ConvNorm(hidden, out_channels, 1, groups=GROUPS)
+        self.act = True  # whether it ends in a ReLU
+
+    @property
+    def last_norm(self) -> Norm:
+        """The normalisation before the concatenation or the sum."""
+        return self.widen.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """ReLU of the concatenation or of the sum."""
+        """ReLU of the concatenation or of the sum, or that itself unless `act`."""
         y = self.squeeze(x)  # (N, w/4, H, W)
         if self.groups > 1:
             y = shuffle(y, self.groups)
         y = self.widen(self.depthwise(y))  # (N, w or w - d, H/s, W/s)
-        if self.stride == 1:
-            return y.add_(x).relu_()
-        return torch.cat((y, F.avg_pool2d(x, 3, 2, 1)), 1).relu_()  # (N, w, H/s, W/s)
+        y = y.add_(x) if self.stride == 1 else torch.cat((y, F.avg_pool2d(x, 3, 2, 1)), 1)  # (N, w, H/s, W/s)
+        return y.relu_() if self.act else y
 
 
 class UnitV2(nn.Module):
@@ -70,6 +75,20 @@ class UnitV2(nn.Module):
         self.conv1 = ConvNorm(self.half, self.half, 1, act=True)
         self.conv2 = ConvNorm(self.half, self.half, 3, groups=self.half)
         self.conv3 = ConvNorm(self.half, self.half, 1, act=True)
+
+    @property
+    def act(self) -> bool:
+        """Whether the convolved half ends in a ReLU."""
+        return self.conv3.act
+
+    @act.setter
+    def act(self, act: bool) -> None:
+        self.conv3.act = act
+
+    @property
+    def last_norm(self) -> Norm:
+        """The normalisation of the convolved half; its channels are half of the unit's."""
+        return self.conv3.norm
 
     def forward(self, x: Tensor) -> Tensor:
         """The unchanged half has the even channels of the result."""

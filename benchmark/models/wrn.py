@@ -47,6 +47,8 @@ def wrn(depth: int, factor: int, classes: int) -> Net:
         for in_channels, width, stride in zip(widths[:-1], widths[1:], (1, 2, 2), strict=True)
     ]
     stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-    net = he_normal(Net(stem, stages, nn.Linear(widths[-1], classes), neck=Norm(widths[-1], act=True)))
+    neck = Norm(widths[-1], act=True)
+    last_relus = ("stages.1.0.norm1", "stages.2.0.norm1", "neck")  # a stage ends in the first layer of what follows
+    net = he_normal(Net(stem, stages, nn.Linear(widths[-1], classes), neck, last_relus))
     nn.init.zeros_(net.head.bias)
     return net

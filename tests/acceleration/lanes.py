@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tape import MACHINE
 
-from benchmark.conformance.trial import RECIPE, train_one_epoch
+from benchmark.conformance.trial import PAIRS, RECIPE, train_one_epoch
 from benchmark.experiment.run import Cosine, Steps
 from benchmark.training.lane import Lane
 from methods import registry
@@ -18,6 +18,11 @@ SETTINGS = (
     ("lsh", {"variant": "lshl2"}),
     ("lp", {"at": -1}),
 )
+
+
+def pair_of(method):
+    """A pair of networks that a method serves, of different widths where it can."""
+    return PAIRS[0] if method == "fsp" else PAIRS[1]
 
 
 def a_lane(trial, machine=MACHINE, recipe=LONG, context=None, **changes):

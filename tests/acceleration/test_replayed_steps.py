@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from lanes import COSINE, LONG, SETTINGS, a_lane, assert_equal, state, trained
+from lanes import COSINE, LONG, SETTINGS, a_lane, assert_equal, pair_of, state, trained
 from tape import MACHINE, TapeMachine, TapeRecorder
 
 from benchmark.conformance.trial import CPU, PAIRS, Trial
@@ -24,7 +24,7 @@ def trial(tmp_path):
 @pytest.mark.parametrize("recipe", [LONG, COSINE], ids=["steps", "cosine"])
 @pytest.mark.parametrize(("method", "changes"), SETTINGS, ids=str)
 def test_after_sixty_steps_replayed_weights_equal_those_of_called_steps(method, changes, recipe, tmp_path):
-    trial = Trial(method, *PAIRS[1], tmp_path)
+    trial = Trial(method, *pair_of(method), tmp_path)
     called, replayed = (trained(a_lane(trial, machine, recipe, **changes)) for machine in (CPU, MACHINE))
     assert_equal(state(replayed), state(called))
     assert replayed.curve == called.curve

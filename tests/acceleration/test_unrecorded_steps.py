@@ -108,7 +108,7 @@ def test_a_method_that_gathers_in_a_list_is_called(trial, isolated_registry, few
 
 # ---- students, optimisers, short runs
 def test_a_student_with_dropout_is_called(trial, monkeypatch):
-    def build(name, classes, real=models.build):
+    def build(name, classes, preactivations=False, real=models.build):
         net = real(name, classes)
         net.embed = torch.nn.Dropout(0.5)
         return net

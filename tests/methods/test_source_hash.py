@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.conformance.trial import PAIRS, Trial
-from benchmark.store import equivalent_hashes
+from benchmark.record import equivalent_hashes
 from benchmark.training.loop import train
 from methods import registry
 from methods.source_hash import source_hash

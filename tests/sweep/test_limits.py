@@ -94,7 +94,7 @@ def test_a_budget_starts_only_what_would_end_in_time_and_whatever_was_never_meas
     runs, options = sweep("ce", epochs=1, lanes=1, seeds="0-2", limits=Limits(start_until=time.monotonic() + 3600))
     assert runner.run(runs[:1], options) == []
     (record,) = Store(options.results).latest().values()
-    slow = record.model_copy(update={"clock": record.clock | {"train_s": 4000.0}, "attempt": 2})
+    slow = record.model_copy(update={"clock": record.clock | {"train_s": 4000.0}, "id": "f" * 12})
     Store(options.results).add(slow.model_copy(update={"provenance": record.provenance | {"ended": "9999"}}))
     with pytest.raises(Stopped, match="--budget: 2 more runs would not have ended in time"):
         runner.run(runs, options)

@@ -35,6 +35,11 @@ class FusedConv(nn.Module):
         end = ("add", 1.0, "relu", [], "")
         return torch.ops.mkldnn._convolution_pointwise.binary(x, shortcut, *self._packed_for(x), *end)
 
+    def add(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """As ConvNorm's: the sum of both, rounded once, as `join` rounds it."""
+        end = ("add", 1.0, None, [], None)
+        return torch.ops.mkldnn._convolution_pointwise.binary(x, shortcut, *self._packed_for(x), *end)
+
     def _packed_for(self, x: Tensor) -> tuple:
         """Weight, bias and layout; the weight is put into the kernel's own order at the first batch."""
         c = self.conv

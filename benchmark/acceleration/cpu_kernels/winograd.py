@@ -146,6 +146,10 @@ class FrozenWinogradConv(nn.Module):
         """As ConvNorm's: ReLU of the sum of both."""
         return convolve(x, self.u, self.conv.bias, shortcut, act=True)
 
+    def add(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """As ConvNorm's: the sum of both."""
+        return convolve(x, self.u, self.conv.bias, shortcut)
+
 
 def use_winograd(net: nn.Module) -> nn.Module:
     """The same network, in place, its convolutions on the kernels where those serve."""

@@ -44,6 +44,10 @@ class FusedConv(nn.Module):
         """As ConvNorm's: ReLU of the sum of both."""
         return self._compute(x, shortcut)
 
+    def add(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """As ConvNorm's: the sum of both, on plain layers, as cuDNN has no such operator without a ReLU."""
+        return self.conv(x).add_(shortcut)
+
     def _compute(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         if x.shape not in self.agreed:  # waits for the device, before a CUDA graph is recorded
             self.agreed[x.shape] = self._agrees(x, shortcut)
