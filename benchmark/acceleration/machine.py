@@ -18,6 +18,7 @@ student over those of the plain loop (`speed`); one call differs from the next b
     lanes stacked as grouped convolutions                        convolutions 1.3 to 1.8 times as slow     dropped
     second pass over a map from its end, for the caches          norms 11 to 24 % slower                   dropped
     evaluation every k epochs                                    would save 4 %, leaves gaps in the curve  dropped
+    threads beside other programs                                the table is in profiling/contention.py
 
 The same in float32, AVX2 emulated (ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2, C code for AVX2), with other work
 beside it: alone 1.32 -> 1.85, cohort 2.1 -> 2.9; on the same processor with AVX-512 1.42 -> 1.66 and 2.4 -> 2.55.

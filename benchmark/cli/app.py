@@ -44,13 +44,17 @@ def train_and_measure(runs, options):
     from benchmark.sweep import runner
     from benchmark.sweep.claims import one_at_a_time
     from benchmark.sweep.failures import failures
+    from benchmark.sweep.load import make_room
     from benchmark.training.callback import Stopped
 
+    options = make_room(options)
     try:
         failed = runner.run(runs, options)
     except Stopped as limit:
         return failures(runs, Store(options.results), recorded=True), str(limit)
-    if options.executor != "ray":
+    if options.processes:
+        print(f"costs not measured beside other programs; `cost {options.suite}` measures them later", file=sys.stderr)
+    elif options.executor != "ray":
         with one_at_a_time(options.results, "measuring"):
             cost.measure_or_warn(runs, options)
             deployment.measure(runs, options)

@@ -39,7 +39,7 @@ def check_folder(param: typer.CallbackParam, path: Path) -> Path:
 
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (`list suites`) or a .yaml file.")]
-Methods = Annotated[str | None, typer.Option("-m", "--methods", help="Methods, as in kd,sp+kd.")]
+Methods = Annotated[str | None, typer.Option("-m", "--methods", help="Methods, as in kd,sp+kd, or all.")]
 Pairs = Annotated[str | None, typer.Option("-p", "--pairs", help="TEACHER-STUDENT pairs, as in resnet56-resnet20.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, as in 0-2 or 0,3.")]
 Epochs = Annotated[

@@ -28,7 +28,7 @@ from benchmark.training.lane import Lane
 from benchmark.training.loop import steps, train
 from benchmark.training.teacher import Teacher, all_logits
 from methods import registry
-from methods.contract import Batch, Clock, Outputs, Stage
+from methods.contract import Batch, Clock, Outputs, Stage, Unfit
 
 EPOCHS, CLASSES, IMAGES = 3, 10, 24
 PAIRS = (("resnet14", "resnet8"), ("wrn_16_2", "resnet8"))  # embeddings of equal width; of different widths
@@ -146,8 +146,10 @@ def train_one_epoch(lane: Lane) -> None:
 
 
 def train_to_end(trial: Trial, cohort: list[Run]) -> Record:
-    """Train a cohort; the record of its last run."""
+    """Train a cohort; the record of its last run.  Raises Unfit if that run's method does not support the pair."""
     record = train(cohort, trial.context())[-1]
+    if record.status == "unfit":
+        raise Unfit(record.error["message"])
     assert record.status == "done", failure_reason(record)
     return record
 

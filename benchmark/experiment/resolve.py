@@ -96,7 +96,9 @@ def apply_choices(suite: Suite, choices: Choices) -> Suite:
     """The suite with the user's choices applied.  Raises BadInput naming the option."""
     changes: dict[str, Any] = {}
     if choices.methods:
-        changes["methods"] = named("--methods", lambda: tuple(name for name in choices.methods if registry.get(name)))
+        names = choices.methods
+        every = names == ("all",)
+        changes["methods"] = "all" if every else named("--methods", lambda: tuple(n for n in names if registry.get(n)))
     if choices.pairs:
         changes["pairs"] = named("--pairs", lambda: tuple(Pair.model_validate(pair) for pair in choices.pairs))
     if choices.seeds is not None:

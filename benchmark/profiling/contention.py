@@ -5,6 +5,19 @@ core that the other thread needs as soon as the machine runs anything else; a th
 
 measure(data, ...)                     the table, as `speed --suite contention` keeps and prints it
 python -m benchmark.profiling.contention TEACHER STUDENT SECONDS DATA     one timing: prints images per second
+
+Measured on 2 cores of an AMD EPYC (results/contention/), kd, batch 64, bf16, images per second beside 0, 2 and 4 busy
+processes; timings beside others differ by a factor of two from one to the next:
+
+                                              resnet20 -> resnet8         resnet56 -> resnet20
+    two threads, OpenMP's own waiting      1,460     369     191         625     114      10      kept where it is quiet
+    the same, asleep after 3,000 spins     1,597      56      37         578      47     126      dropped
+    the same, asleep at once (passive)     1,316      57      38         511      62     104      dropped: slower quiet
+    one thread                               924     633     320         341     213     128
+    two processes of one thread each       1,911     920     551         681     308     207      kept where it is busy
+
+Two processes keep their share of the processor: a third of it beside four others.  Quiet, they are faster than two
+threads too, but only where there are two cohorts to train: a teacher alone would have one core.
 """
 
 from __future__ import annotations

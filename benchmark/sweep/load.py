@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from benchmark.acceleration.machine import machine
 from benchmark.experiment.run import Run
 from benchmark.sweep.options import Options
 from benchmark.sweep.plan import cohorts
@@ -101,10 +102,10 @@ def load_warning(device: torch.device) -> str:
 def make_room(options: Options) -> Options:
     """The options for this moment: where other programs use the processor, with processes of one thread each.
 
-    Also sets the number of threads of this process and its children.
+    Also sets the number of threads of this process and its children.  Raises BadInput for a device that is not there.
     """
-    count = processes_of_one_thread(options.device)
-    if not count:
+    count = processes_of_one_thread(machine(options.device).device.type)
+    if not count or options.executor == "ray":
         return options
     torch.set_num_threads(1)
     os.environ[THREADS] = "1"

@@ -24,7 +24,7 @@ from benchmark.sweep.cluster.executor import Sweep
 from benchmark.sweep.cohort import Task, train_cohort
 from benchmark.sweep.executors import Executor, dispatch
 from benchmark.sweep.failures import failures, record_failed, record_unfit
-from benchmark.sweep.load import cohorts_for, make_room
+from benchmark.sweep.load import cohorts_for
 from benchmark.sweep.options import Options
 from benchmark.sweep.schedule import Timings, separate, timings
 from benchmark.training.callback import Stopped
@@ -83,8 +83,6 @@ def run(runs: Sequence[Run], options: Options) -> list[str]:
             Sweep(train_cohort, store, options, footprint).train([Task(part, options) for part in parts if part])
     else:
         options = replace(options, device=machine(options.device).device.type)  # a GPU lost later is not replaced
-        if found.missing:
-            options = make_room(options)
         begin(found, store, options)
         train_missing(found, store, options)
     if not Claims(options.results).held():
@@ -111,7 +109,7 @@ def train_missing(found: Plan, store: Store, options: Options) -> None:
         options.limits.check(store, before)
         left, taken = unanswered(found, store), claims.held_ids()
         free = [[r for r in wave if r.id not in taken | postponed and has_teacher(r, store)] for wave in left]
-        ready = next(filter(None, free), [])
+        ready = ready_runs(free, options.processes)
         if ready:
             train_wave(cohorts_for(ready, options), store, options, before=before)
             taken = claims.held_ids()  # before the records are read: a run is claimed until it has its record
@@ -124,6 +122,13 @@ def train_missing(found: Plan, store: Store, options: Options) -> None:
     options.limits.check(store, before)
     if postponed:
         raise Stopped(f"--budget: {len(postponed)} more runs would not have ended in time")
+
+
+def ready_runs(free: list[list[Run]], processes: int) -> list[Run]:
+    """The runs of the first wave that has any, and where they are fewer than processes, others without a teacher."""
+    ready = next(filter(None, free), [])
+    plain = [run for wave in free for run in wave if not run.teacher and run not in ready]
+    return ready + plain[: max(0, processes - len(ready))]
 
 
 def unanswered(found: Plan, store: Store) -> list[list[Run]]:

@@ -68,6 +68,17 @@ def test_the_runs_of_one_cohort_are_shared_out_over_the_processes(tmp_path):
     assert runner.devices(busy) == ["", ""]
 
 
+def test_while_a_teacher_trains_another_process_trains_what_needs_none(tmp_path):
+    runs = load_suite("digits", Choices(methods=("ce", "kd"), seeds="0-1"))
+    teacher = next(run.teacher for run in runs if run.teacher)
+    free = [[teacher], [run for run in runs if not run.teacher]]
+    assert runner.ready_runs(free, 0) == [teacher]
+    ready = runner.ready_runs(free, 2)
+    assert [run.method for run in ready] == ["ce", "ce"] and ready[0] == teacher
+    busy = Options("digits", tmp_path, tmp_path, executor="spawn", processes=2)
+    assert [len(cohort) for cohort in load.cohorts_for(ready, busy)] == [1, 1]
+
+
 @pytest.mark.slow
 def test_a_sweep_beside_busy_processes_says_so_and_trains_with_one_thread_each(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -81,5 +92,7 @@ def test_a_sweep_beside_busy_processes_says_so_and_trains_with_one_thread_each(t
         )
     assert done.returncode == 0, done.stderr
     assert "other programs use this processor: training in" in done.stderr
+    assert "costs not measured beside other programs; `cost digits` measures them later" in done.stderr
+    assert {record.kind for record in Store(tmp_path / "r").records()} == {"run"}
     devices = {record.provenance["device"] for record in Store(tmp_path / "r").records() if record.kind == "run"}
     assert len(devices) == 1 and next(iter(devices)).endswith(", 1 threads")
