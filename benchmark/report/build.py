@@ -13,14 +13,17 @@ from pydantic import ValidationError
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
 from benchmark.report.figures import protocol_figures
-from benchmark.report.figures.panels import RenderedFigure, styles_of
+from benchmark.report.figures.drawing.cache import FigureCache
+from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.formatting import slug
 from benchmark.report.judging import judging_section
 from benchmark.report.output_folder import publish
-from benchmark.report.page.render import Extra, Section, render
+from benchmark.report.page.render import render
+from benchmark.report.page.sections import Extra, Section
 from benchmark.report.published import match_published
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import Entry, load_entries, require_entries
+from benchmark.report.records.marks import method_marks, row_marks
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.records.protocols import protocols
 from benchmark.report.records.studies import read_studies, without_trials
@@ -33,15 +36,16 @@ from benchmark.report.tables.latex import to_latex
 from benchmark.report.tables.measures import cost_table, quality_table, size_table
 from benchmark.report.tables.networks import networks_table
 from benchmark.report.tables.precision import precision_tables
-from benchmark.report.tables.reproduced import reproduced_table, summary
+from benchmark.report.tables.reproduced import reproduced_table
 from benchmark.report.tables.speed import speed_tables
 from benchmark.report.tables.table import Table
 from benchmark.report.tables.text_formats import to_csv, to_markdown
 from benchmark.report.theory_sections import theory_sections
 from benchmark.report.tuning_sections import tuning_sections
-from benchmark.store import Store
+from benchmark.store import Record, Store
 
 FORMATS = ("md", "csv", "tex", "html", "svg", "pdf")
+DEFAULT_FORMATS = FORMATS[:-1]  # a PDF takes longer than all else
 TEXT_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {  # suffix -> name on the page, writer of a table
     "csv": ("CSV", to_csv),
     "md": ("Markdown", to_markdown),
@@ -56,7 +60,7 @@ def build(
     out: Path,
     plan: Sequence[Run] | None = None,
     *,
-    formats: Collection[str] = FORMATS,
+    formats: Collection[str] = DEFAULT_FORMATS,
     baseline: str = "",
     loaded: Loaded | None = None,
 ) -> Path:
@@ -76,21 +80,28 @@ def build(
     all_protocols, predictions = protocols(without_trials(entries, studies)), Predictions(store)
     check_baseline(baseline, all_protocols)
     styles, precision = styles_of(all_protocols), precision_tables(all_protocols)
+    deployed, kept = list(store.records("deployment")), FigureCache.beside(store.root)
     sections = [
-        make_section(protocol, styles, predictions, baseline or BASELINE, precision.get(protocol.slug))
+        make_section(protocol, styles, predictions, baseline or BASELINE, precision.get(protocol.slug), deployed, kept)
         for protocol in all_protocols
     ]
-    extras, unreadable = extra_sections(store, rules=bool(sections))
+    extras, unreadable = extra_sections(store, kept, rules=bool(sections))
     extras = [*tuning_sections(studies, entries), *extras]
-    files = render_files([*sections, *extras], formats)
+    files = render_files([*sections, *extras], formats, method_marks(entries))
     if "html" in formats:
-        matches = [match for section in sections for match in section.quoted]
-        text_formats = [(name, suffix) for suffix, (name, _) in TEXT_FORMATS.items() if suffix in formats]
         complaints = [*complaints, *predictions.complaints, *odd, *unreadable]
         complaints = [one.replace(f"{store.root}/", "") for one in complaints]  # anybody may read the page
-        files["index.html"] = render(sections, entries, complaints, extras, [summary(matches)], text_formats).encode()
+        files["index.html"] = render_page(sections, entries, complaints, extras, formats, files)
+    kept.remove_unused()
     publish(Path(out), files, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
+
+
+def render_page(sections, entries, complaints, extras, formats: Collection[str], files: dict[str, bytes]) -> bytes:
+    """The page, with links to the files that are written, as `render` takes them."""
+    text_formats = [(name, suffix) for suffix, (name, _) in TEXT_FORMATS.items() if suffix in formats]
+    texts = {path: data.decode() for path, data in files.items() if path.startswith("tables/")}
+    return render(sections, entries, complaints, extras, text_formats, texts, formats).encode()
 
 
 def check_baseline(baseline: str, all_protocols: Iterable[Protocol]) -> None:
@@ -115,12 +126,12 @@ def load_for_report(store: Store) -> Loaded:
     return require_entries(store, planned_runs(store))
 
 
-def extra_sections(store: Store, rules: bool) -> tuple[list[Extra], list[str]]:
+def extra_sections(store: Store, kept: FigureCache, rules: bool) -> tuple[list[Extra], list[str]]:
     """The sections on the papers' claims and on speed, and a sentence for each file that cannot be read.
 
     rules: whether the section on how numbers are judged follows them.
     """
-    claims, unreadable = theory_sections(store)
+    claims, unreadable = theory_sections(store, kept)
     titled = [(f"Claims · {title}", tables, figures) for title, tables, figures in claims]
     extras = [Extra(title, slug(title), CLAIMS_INTRO, tables, figures) for title, tables, figures in titled]
     tables, complaints = speed_tables(store)
@@ -140,11 +151,18 @@ def planned_runs(store: Store) -> list[Run]:
 
 
 def make_section(
-    protocol: Protocol, styles: dict, predictions: Predictions, baseline: str, precision: Table | None
+    protocol: Protocol,
+    styles: dict,
+    predictions: Predictions,
+    baseline: str,
+    precision: Table | None,
+    deployed: Sequence[Record],
+    kept: FigureCache,
 ) -> Section:
     """The section of a protocol: its tables that have lines and its figures that have data.
 
-    styles: row -> colour and marker; precision: the table of bf16 against fp32, if it belongs to this protocol.
+    styles: row -> colour and marker; precision: the table of bf16 against fp32, if it belongs to this protocol;
+    deployed: records of kind "deployment".
     """
     comparisons, matches = compare_rows(protocol, predictions.correct), match_published(protocol)
     tables = (
@@ -159,22 +177,22 @@ def make_section(
         cost_table(protocol),
     )
     shown = tuple(table for table in tables if table and table.lines)
-    return Section(protocol, shown, tuple(protocol_figures(protocol, styles, baseline)), tuple(matches))
+    figures = protocol_figures(protocol, styles, baseline, matches, deployed, kept)
+    return Section(protocol, shown, tuple(figures), tuple(matches))
 
 
-def render_files(sections: Iterable[Section | Extra], formats: Collection[str]) -> dict[str, bytes]:
-    """Path below the report's folder -> contents, for all tables and figures."""
+def render_files(
+    sections: Iterable[Section | Extra], formats: Collection[str], marks: dict[str, str]
+) -> dict[str, bytes]:
+    """Path below the report's folder -> contents, for all tables and figures.  marks: method -> mark at its name."""
     files: dict[str, bytes] = {}
     writers = {suffix: write for suffix, (_, write) in TEXT_FORMATS.items() if suffix in formats}
     for section in sections:
+        own = row_marks(section.protocol.rows, marks) if isinstance(section, Section) else {}
         for table in section.tables:
             for suffix, write in writers.items():
-                files[f"tables/{table.name}.{suffix}"] = write(table.for_print()).encode()
+                files[f"tables/{table.name}.{suffix}"] = write(table.for_print().marked(own)).encode()
         for figure in section.figures:
-            files |= {f"figures/{name}": data for name, data in figure_files(figure).items() if name[-3:] in formats}
+            files |= {f"figures/{figure.name}.svg": figure.svg.encode()} if "svg" in formats else {}
+            files |= {f"figures/{figure.name}.pdf": figure.pdf} if "pdf" in formats else {}
     return files
-
-
-def figure_files(figure: RenderedFigure) -> dict[str, bytes]:
-    """Name -> contents of a figure's SVG and PDF."""
-    return {f"{figure.name}.svg": figure.svg.encode(), f"{figure.name}.pdf": figure.pdf}

@@ -1,4 +1,4 @@
-"""Parse the docstring of a method file: citation, year, status and departures."""
+"""Parse the docstring of a method file: citation, year, status with its mark, and departures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 
 UNKNOWN = "not stated"
+MARKS = {"exact": "", "adapted": "†", "re-derived": "‡"}  # status of a method -> mark at its name
+OTHER = "§"
+LEGEND = {"†": "† adapted.", "‡": "‡ re-derived.", OTHER: "§ of another status, or of none."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,11 @@ def parse_docstring(about: str) -> DocstringFacts:
     about = about.strip()
     citation = one_line(about.split("\n\n")[0]) or UNKNOWN
     return DocstringFacts(citation, year(citation), section_text("Status", about), section_text("Departures", about))
+
+
+def status_mark(status: str) -> str:
+    """The mark of a status, by its first word: "Adapted (see below)" -> †."""
+    return MARKS.get(re.split(r"[\s,;:.(]", status.strip().lower(), maxsplit=1)[0], OTHER)
 
 
 def year(citation: str) -> str:

@@ -7,18 +7,23 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.files import write_atomic
 
-MANIFEST, FOLDERS = "manifest.txt", ("tables", "figures")
+MANIFEST, PAPER = "manifest.txt", "paper"
+REPORT_FOLDERS = ("tables", "figures")
+FOLDERS = (*REPORT_FOLDERS, PAPER)
 
 
-def publish(out: Path, files: dict[str, bytes], formats: Collection[str]) -> None:
+def publish(
+    out: Path, files: dict[str, bytes], formats: Collection[str], folders: Collection[str] = REPORT_FOLDERS
+) -> None:
     """Write the files in the given order, then remove obsolete ones: written by an earlier report, not by this one.
 
-    files: path below `out` -> contents; formats: the suffixes whose obsolete files may be removed.
+    files: path below `out` -> contents; formats, folders: the suffixes and places of obsolete files to be removed.
     """
-    for folder in FOLDERS:
+    for folder in folders:
         (out / folder).mkdir(parents=True, exist_ok=True)
     earlier = read_manifest(out)
-    obsolete = {name for name in earlier - set(files) if PurePosixPath(name).suffix[1:] in formats}
+    places = {name: PurePosixPath(name) for name in earlier - set(files)}
+    obsolete = {name for name, at in places.items() if at.suffix[1:] in formats and at.parts[0] in folders}
     # Listed before they are written: an interrupted report leaves no file that the next one does not know.
     write_atomic(out / MANIFEST, file_list(earlier | set(files)))
     for name, data in files.items():

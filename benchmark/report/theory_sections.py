@@ -9,8 +9,9 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 
-from benchmark.report.figures.panels import RenderedFigure
-from benchmark.report.figures.theory import theory_figures
+from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
+from benchmark.report.figures.studies.theory import theory_figures
+from benchmark.report.figures.style import RenderedFigure
 from benchmark.report.records.findings import read_finding
 from benchmark.report.tables.table import Table
 from benchmark.report.tables.theory import theory_tables
@@ -32,13 +33,14 @@ READ_ERRORS = (
 )
 
 
-def theory_sections(store: Store) -> tuple[list[TheorySection], list[str]]:
+def theory_sections(store: Store, kept: FigureCache = NO_CACHE) -> tuple[list[TheorySection], list[str]]:
     """The sections of all pairs in order of file name, and a sentence for each damaged or foreign file."""
     sections, complaints = [], []
     for path in sorted((store.root / "features").glob("[!.]*.json")):
         try:
             finding = read_finding(path)
-            sections.append((finding.title, theory_tables(finding), theory_figures(finding)))
+            found = theory_figures(finding, kept.of([path.read_bytes(), path.with_suffix(".npz").read_bytes()]))
+            sections.append((finding.title, theory_tables(finding), found))
         except READ_ERRORS as fault:
             why = " ".join(f"{type(fault).__name__}: {fault}".split())
             complaints.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.experiment.study import Study
-from benchmark.report.figures.sensitivity import sensitivity_figure
+from benchmark.report.figures.studies.sensitivity import sensitivity_figure
 from benchmark.report.formatting import slug
 from benchmark.report.page.render import Extra
 from benchmark.report.records.entries import Entry

@@ -10,7 +10,7 @@ from scipy import stats
 from test_report import a_record, a_run, a_store
 
 from benchmark.report.build import build
-from benchmark.report.figures.panels import styles_of
+from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.figures.ranks import rank_figure
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
@@ -177,4 +177,4 @@ def test_the_report_of_several_pairs_has_table_and_diagram_in_equal_bytes(tmp_pa
         out = build(a_store(tmp_path / word / "results", records), tmp_path / word / "out").parent
         found = [path for path in out.rglob("*") if "-across" in path.name or "-ranks" in path.name]
         contents.append({path.name: path.read_bytes() for path in found})
-    assert contents[0] == contents[1] and len(contents[0]) == 5
+    assert contents[0] == contents[1] and len(contents[0]) == 4

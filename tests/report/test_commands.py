@@ -313,7 +313,7 @@ def test_an_archive_has_records_predictions_tables_and_figures_and_no_weights(ex
     assert sum(name.startswith("results/records/") for name in names) == 5
     assert {f"results/teachers/{TEACHER.id}.json", f"results/predictions/{'0' * 12}.npz"} <= set(names)
     assert {"MANIFEST", "reports/index.html"} <= set(names) and names == sorted(names)
-    for suffix in ("md", "csv", "svg", "pdf"):
+    for suffix in ("md", "csv", "tex", "svg"):
         assert any(name.startswith("reports/") and name.endswith(suffix) for name in names)
     assert not [name for name in names if "safetensors" in name or "/." in name]
     assert "5 runs" in message and "update it" not in message

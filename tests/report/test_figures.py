@@ -4,8 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from functools import partial
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib
@@ -18,26 +17,21 @@ from scipy import stats
 from test_report import NASTY, RECIPE, a_cost, a_record, a_run, a_store
 
 from benchmark.report.figures import protocol_figures
-from benchmark.report.figures.curves import CURVES, MAX_POINTS, draw_band, per_epoch
+from benchmark.report.figures.curves import CURVES, draw_band, per_epoch
+from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.figures.forest import forest_figures
 from benchmark.report.figures.gap import gap_closed, gaps_of_pair
 from benchmark.report.figures.losses import loss_figures, terms_of
-from benchmark.report.figures.panels import compose, styles_of
+from benchmark.report.figures.panels import compose
+from benchmark.report.figures.studies.theory import theory_figures
 from benchmark.report.figures.style import STYLE, round_coordinates
-from benchmark.report.figures.theory import theory_figures
-from benchmark.report.figures.tradeoff import (
-    device_hours,
-    most_common_device,
-    pareto_frontier,
-    separate_marks,
-    tradeoff_figures,
-)
+from benchmark.report.figures.tradeoff import pareto_frontier, step_milliseconds, tradeoff_figures
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.findings import Finding
 from benchmark.report.records.protocols import protocols
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"gap", "forest", "parameters", "compute", "step", "hours", "split", "curves", "loss-ce", "losses"}
+NAMES = {"gap", "forest", "step", "split", "curves", "loss-ce", "losses"}
 SCORES = {"ce": (0.68, 0.69, 0.685), "kd": (0.70, 0.695, 0.705), "sp": (0.71, 0.70, 0.69)}
 TEACHER = 0.73
 
@@ -109,14 +103,8 @@ def test_figures_without_data_are_not_drawn(tmp_path):
     assert figures_by_name(protocol_of(tmp_path / "bare", [bare])) == {}
 
 
-def test_one_run_is_enough_for_its_curves_and_costs(tmp_path):
-    assert set(figures_by_name(protocol_of(tmp_path, [a_record(a_run(), 0.7)]))) == {
-        "parameters",
-        "compute",
-        "hours",
-        "curves",
-        "losses",
-    }
+def test_one_run_is_enough_for_its_curves(tmp_path):
+    assert set(figures_by_name(protocol_of(tmp_path, [a_record(a_run(), 0.7)]))) == {"curves", "losses"}
 
 
 def test_a_methods_name_is_no_markup(tmp_path):
@@ -136,7 +124,7 @@ def test_long_names_stay_inside_the_figure_and_do_not_overlap(tmp_path):
     for spec in (*forest_figures(protocol), *tradeoff_figures(protocol), CURVES, *loss_figures(protocol)):
         with matplotlib.rc_context(STYLE):
             figure = compose(spec, protocol, styles)
-            boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
+            boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts(figure)]  # no arrows
         for (text, box), (other, rival) in combinations(boxes, 2):
             assert not box.overlaps(rival), f"{spec.name}: {text} over {other}"
         for text, box in boxes:
@@ -184,34 +172,16 @@ def test_the_frontier_is_the_set_of_points_that_no_other_dominates(seed):
     assert [points[i] for i in found] == sorted(points[i] for i in found)
 
 
-@pytest.mark.parametrize(("scale", "seed"), [*product(("log", "linear"), range(5))])
-def test_marks_side_by_side_keep_their_order_and_their_distance(scale, seed):
-    values = sorted(np.random.default_rng(seed).choice([1e6, 1.001e6, 2e6, 5e6], 9).tolist())
-    positions = np.array(separate_marks(values, 8e6, scale))
-    positions = np.log10(positions) if scale == "log" else positions
-    assert np.diff(positions).min() > 0.99 * (0.045 * np.log10(8) if scale == "log" else 0.03 * 7e6) * 0.9
-    lone = separate_marks([1e6, 5e6], 8e6, scale)
-    assert lone == pytest.approx([1e6, 5e6])
-
-
-def test_hours_are_the_share_of_a_run_on_the_most_common_device(tmp_path):
-    entries = [a_record(a_run(seed=seed), 0.7) for seed in range(3)]
-    other_device = a_record(a_run(seed=3), 0.7)
-    other_device = other_device.model_copy(update={"provenance": other_device.provenance | {"device": "another"}})
-    protocol = protocol_of(tmp_path, [*entries, other_device])
-    assert most_common_device(protocol) == "a device"
-    (cell,) = [cell for cell in protocol.cells.values() if len(cell.scored) == 4]
-    summary = cell.summary(partial(device_hours, device="a device"))
-    assert (summary.n, summary.mean) == (3, pytest.approx(120.5 / 3 / 3600))
-    titles = [spec.title for spec in tradeoff_figures(protocol)]
-    assert "Accuracy against GPU-hours" in titles
-
-
-def test_hours_of_a_processor_are_not_called_gpu_hours(tmp_path):
-    record = a_record(a_run(), 0.7)
-    record = record.model_copy(update={"provenance": record.provenance | {"device": "EPYC, 2 threads"}})
-    (spec,) = [p for p in tradeoff_figures(protocol_of(tmp_path, [record])) if p.name == "hours"]
-    assert "device-hours" in spec.title and "EPYC, 2 threads" in spec.caption
+def test_a_steps_time_is_the_mean_of_the_runs_measured_on_the_platform(full_report):
+    protocol, _ = full_report
+    (platform,) = protocol.cost_platforms
+    times = {cell.row.label: step_milliseconds(cell, platform) for cell in protocol.student_cells(protocol.pairs[0])}
+    first = {
+        cell.row.label: cell.scored[0].cost(platform).clock("step_ms")
+        for cell in protocol.student_cells(protocol.pairs[0])
+    }
+    assert times == pytest.approx(first) and len(set(times.values())) == 3
+    assert all(step_milliseconds(cell, ("another", "fp32")) is None for cell in protocol.cells.values())
 
 
 # ---- the gap
@@ -267,13 +237,13 @@ def test_a_method_alone_has_no_forest(tmp_path):
 
 
 # ---- curves
-def test_a_band_spans_the_seeds_and_long_curves_are_thinned_to_the_last_epoch():
+def test_a_band_spans_the_seeds_and_a_line_has_every_epoch():
     axes = Figure().add_subplot()
     values = per_epoch([[None, *range(300)], [None, *range(2, 302)]])
-    means = draw_band(axes, values, {"color": "k", "marker": "o"}, 0)
+    means = draw_band(axes, values, {"color": "k", "marker": "o"}, 0, "kd")
     (line,) = axes.lines
     x, y = line.get_data()
-    assert len(means) == 300 and len(x) <= MAX_POINTS + 1 and (x[0], x[-1], y[-1]) == (2, 301, 300)
+    assert x.tolist() == list(range(2, 302)) and y.tolist() == means.tolist() == list(range(1, 301))
     (band,) = axes.collections
     assert band.get_paths()[0].get_extents().get_points().tolist() == [[2, 0], [301, 301]]
 

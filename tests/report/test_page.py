@@ -3,14 +3,17 @@
 import json
 import re
 import shutil
+import zlib
+from base64 import b64decode
 from html.parser import HTMLParser
 
 import pytest
 from test_report import NASTY, a_record, a_run, a_store
 
 from benchmark.report.build import build
-from benchmark.report.page.render import Extra, Section, equation, render, sort_value
+from benchmark.report.page.render import equation, render, sort_value
 from benchmark.report.page.run_details import MAX_POINTS, details, details_json, origin
+from benchmark.report.page.sections import Extra, Section
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
 from benchmark.report.tables.table import Table, TableCell, TableLine
@@ -63,7 +66,7 @@ def handmade_page(tmp_path_factory):
     )
     path = root / "index.html"
     extra = Extra("Claims & others", "claims", "An introduction.", (quoted,))
-    path.write_text(render([Section(protocol, (differences,), ())], entries, [], [extra], ["A sentence <first>."]))
+    path.write_text(render([Section(protocol, (differences,), ())], entries, [], [extra]))
     return path
 
 
@@ -83,9 +86,9 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """A function that opens a page from disk without network; then checks that there was no request or message."""
-    contexts, messages, requests = [], [], []
+    contexts, messages, requests, visited = [], [], [], []
 
-    def go(path, width=1200, scripts=True, **more):
+    def go(path, width=1200, scripts=True, hash="", **more):
         context = browser.new_context(offline=True, viewport={"width": width, "height": 900}, **more)
         contexts.append(context)
         page = context.new_page()
@@ -93,8 +96,9 @@ def visit(browser):
         page.on("pageerror", lambda fault: messages.append(str(fault)))
         page.on("dialog", lambda alert: (messages.append(alert.message), alert.accept()))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        requests.remove(path.as_uri())
+        visited.append(path.as_uri())
+        page.goto(path.as_uri() + hash)
+        requests[:] = [url for url in requests if url.partition("#")[0] != path.as_uri()]
         if scripts:
             page.wait_for_selector("html.lively")
         return page
@@ -103,7 +107,8 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert not messages
-    assert not [url for url in requests if not url.startswith("data:")]
+    beside = tuple(f"{page.rpartition('/')[0]}/figures/" for page in visited)  # without scripts, pictures from disk
+    assert not [url for url in requests if not url.startswith(("data:", *beside))]
 
 
 def column(page, table, place):
@@ -126,7 +131,7 @@ def test_the_page_opens_from_disk_without_network_and_names_stay_text(visit, rep
 
 
 @pytest.mark.browser
-def test_a_column_sorts_by_its_numbers_best_first_and_cells_without_one_stay_last(visit, report):
+def test_a_column_sorts_by_its_numbers_and_teacher_and_plain_student_stay_on_top(visit, report):
     page = visit(report)
     table = ACCURACY
     before = column(page, table, 2)
@@ -136,9 +141,10 @@ def test_a_column_sorts_by_its_numbers_best_first_and_cells_without_one_stay_las
         page.locator(f"{table} thead th").nth(1).click()
         wait_until_sorted(page, table, direction)
         orders.append(column(page, table, 2))
-    numbers = [float(text.split()[0]) for text in orders[0][:-1]]
+    numbers = [float(text.split()[0]) for text in orders[0][2:-1]]
     assert numbers == sorted(numbers, reverse=True) and orders[0][-1].startswith("diverged")
-    assert orders[1] == orders[0][-2::-1] + orders[0][-1:] and orders[2] == before
+    assert orders[1] == orders[0][:2] + orders[0][-2:1:-1] + orders[0][-1:] and orders[2] == before
+    assert all(order[:2] == before[:2] for order in orders)  # teacher and plain student stay on top
 
 
 @pytest.mark.browser
@@ -186,7 +192,7 @@ def test_grouped_lines_become_one_table_with_a_column_of_pairs_to_select_from(vi
 @pytest.mark.browser
 def test_a_cell_opens_its_runs_by_keyboard_and_escape_returns_to_it(visit, report):
     page = visit(report)
-    cell = page.get_by_role("row", name="kd").first.locator("td button").nth(1)
+    cell = page.locator("main").get_by_role("row", name="kd").first.locator("td button").nth(1)
     cell.focus()
     page.keyboard.press("Enter")
     dialog = page.locator("dialog[open]")
@@ -209,7 +215,7 @@ def test_a_cell_opens_its_runs_by_keyboard_and_escape_returns_to_it(visit, repor
 @pytest.mark.browser
 def test_the_dialog_shows_a_failures_message_and_that_old_records_have_no_origins(visit, report):
     page = visit(report)
-    page.get_by_role("row", name="fitnets").first.locator("td button").first.click()
+    page.locator("main").get_by_role("row", name="fitnets").first.locator("td button").first.click()
     text = page.locator("dialog[open]").inner_text()
     assert "diverged" in text and "the loss is not finite" in text and "not recorded" in text
 
@@ -230,13 +236,98 @@ def test_the_baseline_can_be_selected_and_is_kd_at_first(visit, handmade_page):
     page = visit(handmade_page)
     box = page.get_by_role("combobox", name="against")
     assert box.input_value() == "kd"
-    assert set(column(page, "table.long", 3)) == {"kd"}
+    assert set(column(page, "table.long", 2)) == {"kd"}
     box.select_option("sp")
-    assert set(column(page, "table.long", 3)) == {"sp"}
+    assert set(column(page, "table.long", 2)) == {"sp"}
     assert column(page, "table.long", 1) == [method for method in TOP if method != "sp"]
-    page.locator("table.long thead th").nth(3).click()
+    page.locator("table.long thead th").nth(2).click()
     wait_until_sorted(page, "table.long", "descending")
-    assert column(page, "table.long", 4) == ["-1.00", "-2.00", "-3.00", "-11.00"]
+    assert column(page, "table.long", 3) == ["-1.00", "-2.00", "-3.00", "-11.00"]
+
+
+@pytest.mark.browser
+def test_the_first_screen_has_the_board_and_the_figure_and_its_findings(visit, report):
+    page = visit(report, width=1600)
+    for part in (".board table", ".findings ol", ".headline svg"):
+        box = page.locator(part).first.bounding_box()
+        assert box["y"] < 900 and box["x"] + box["width"] <= 1600, part
+    assert page.locator(".findings li").count() == 3
+
+
+@pytest.mark.browser
+def test_another_baseline_moves_the_forest_and_the_first_one_brings_the_drawn_figure_back(visit, report):
+    page = visit(report, width=1600)
+    figure = page.locator(".headline figure")
+    assert figure.locator("b").inner_text() == "Differences to kd."
+    drawn = figure.locator("svg").first.evaluate("svg => svg.outerHTML.length")
+    box = page.locator(".table:has(h3[id$='-comparisons'])").first.get_by_role("combobox", name="against")
+    box.select_option("sp")
+    assert figure.locator("b").inner_text() == "Differences to sp."
+    panels = figure.locator("svg")
+    assert panels.count() == len(PAIRS)
+    marks = panels.first.locator("g[data-row=kd] title").all_text_contents()
+    assert marks[0].startswith("kd: -1.00 points") and len(marks) == 1 + 3  # the mean, and a dot for each seed
+    box.select_option("kd")
+    page.wait_for_function("document.querySelector('.headline figure svg text').textContent !== ''")
+    assert figure.locator("svg").first.evaluate("svg => svg.outerHTML.length") == drawn
+
+
+@pytest.mark.browser
+def test_a_click_on_a_name_hides_its_marks_and_another_one_shows_them(visit, report):
+    page = visit(report, width=1600)
+    figure = page.locator(".headline figure")
+    name, mark = figure.locator("[data-row=sp]:has(text)").first, figure.locator("[data-row=sp]:not(:has(text))").first
+    assert mark.evaluate("node => getComputedStyle(node).display") != "none"
+    name.locator("text").first.click()
+    assert mark.evaluate("node => getComputedStyle(node).display") == "none"
+    name.locator("text").first.click()
+    assert (
+        mark.evaluate("node => getComputedStyle(node).display") != "none" and page.locator("dialog[open]").count() == 0
+    )
+
+
+@pytest.mark.browser
+def test_an_address_leads_to_a_tables_order_and_baseline_and_to_an_open_cell(visit, report):
+    page = visit(report)
+    table = page.locator(".table:has(h3[id$='-comparisons'])").first
+    table.get_by_role("combobox", name="against").select_option("sp")
+    table.locator("thead th", has_text="difference").first.click()
+    page.wait_for_function("location.hash.includes('sort=')")
+    table.locator("td[data-runs] button").first.click()
+    page.wait_for_function("location.hash.includes('cell=')")
+    title, hash = page.locator("dialog[open] h2").inner_text(), page.evaluate("location.hash")
+    other = visit(report, hash=hash)
+    other.wait_for_selector("dialog[open]")
+    there = other.locator(".table:has(h3[id$='-comparisons'])").first
+    assert there.get_by_role("combobox", name="against").input_value() == "sp"
+    assert there.locator("th[aria-sort]").inner_text().strip() == "difference"
+    assert other.locator("dialog[open] h2").inner_text() == title
+
+
+@pytest.mark.browser
+def test_a_tables_text_can_be_copied_in_each_format(visit, report):
+    page = visit(report, permissions=["clipboard-read", "clipboard-write"])
+    files = page.locator(".table:has(h3[id$='-accuracy'])").first.locator(".files")
+    for place, link in enumerate(files.locator("a").all()):
+        button = files.locator("button").nth(place)
+        button.click()
+        page.wait_for_function("button => button.textContent === 'copied'", arg=button.element_handle())
+        expected = (report.parent / link.get_attribute("href")).read_text()
+        assert page.evaluate("navigator.clipboard.readText()") == expected
+    assert place == 2
+
+
+@pytest.mark.browser
+def test_a_wide_table_keeps_its_head_and_first_column_in_view_and_shows_that_it_scrolls(visit, report):
+    page = visit(report, width=360)
+    box = page.locator(".scroll:has(table.long)").first
+    assert "more" in box.get_attribute("class")
+    before = box.bounding_box()["x"]
+    box.evaluate("node => node.scrollTo(node.scrollWidth, 60)")
+    first = box.locator("tbody tr:not([hidden]) > th").nth(3).bounding_box()
+    assert abs(first["x"] - before) < 3
+    assert abs(box.locator("thead th").first.bounding_box()["y"] - box.bounding_box()["y"]) < 3
+    page.wait_for_function("node => !node.classList.contains('more')", arg=box.element_handle())
 
 
 @pytest.mark.browser
@@ -294,10 +385,16 @@ class Scripts(HTMLParser):
             self.found[-1] = (self.found[-1][0], self.found[-1][1] + data)
 
 
+def unpacked(text):
+    """The page's data, its parts unpacked."""
+    data = json.loads(text)
+    return data | {name: zlib.decompress(b64decode(data[name])).decode() for name in ("runs", "texts")}
+
+
 def test_the_page_has_its_data_and_one_module_and_no_other_script(report):
     (data, details_text), (module, code) = Scripts(report.read_text()).found
     assert (data, module) == ({"type": "application/json", "id": "told"}, {"type": "module"})
-    assert json.loads(details_text)["runs"] and code.count("base64,") == 1
+    assert json.loads(unpacked(details_text)["runs"])["runs"] and code.count("const LIBRARY") == 1
     assert "MIT" in report.read_text()[:20_000]
 
 
@@ -354,9 +451,9 @@ def test_a_methods_equation_is_the_indented_text_of_its_docstring():
     assert equation(about) == "L = a\n  + b\n\nc = d" and equation("Title.") == ""
 
 
-def test_extra_sections_and_summary_are_on_the_page_and_in_its_contents(handmade_page):
+def test_extra_sections_are_on_the_page_and_in_its_contents(handmade_page):
     page = handmade_page.read_text()
-    assert "<li>A sentence &lt;first&gt;.</li>" in page and '<a href="#claims">Claims &amp; others</a>' in page
+    assert '<a href="#claims">Claims &amp; others</a>' in page
     assert "Printed &lt;there&gt;" in page and "<em>0.62</em>" in page
 
 

@@ -342,12 +342,12 @@ def test_runs_that_failed_in_both_precisions_give_no_table(tmp_path):
 # ---- the report
 def test_the_table_is_in_the_section_of_the_bf16_runs_and_in_three_text_formats(tmp_path):
     folder = build(a_store(tmp_path / "results", records_of_three_methods()), tmp_path / "out").parent
-    base = "cifar100-6-epochs-batch-64-judged-on-test-precision-auto-precision"
+    base = "quick-6-epochs-precision"
     assert {path.name for path in (folder / "tables").glob("*-precision.*")} == {
         f"{base}.{s}" for s in ("md", "csv", "tex")
     }
     page = (folder / "index.html").read_text()
-    section = page[page.index('<section id="cifar100-6-epochs-batch-64-judged-on-test-precision-auto">') :]
+    section = page[page.index('<section id="quick-6-epochs">') :]
     section = section[: section.index("</section>")]
     assert f'id="{base}"' in section and page.count(f'id="{base}"') == 1
     text = re.sub(" +", " ", (folder / f"tables/{base}.md").read_text())

@@ -7,6 +7,8 @@ import re
 import statistics as plain
 import subprocess
 import sys
+import zlib
+from base64 import b64decode
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -131,7 +133,7 @@ def csv_line(folder, row, pair="resnet56-resnet20", judge="test", name="accuracy
     return line
 
 
-def markdown_of(folder, name="judged"):
+def markdown_of(folder, name="epochs"):
     """The Markdown tables whose name contains `name`."""
     return "\n".join(path.read_text() for path in sorted((folder / "tables").glob(f"*{name}*.md")))
 
@@ -182,18 +184,18 @@ def test_cells_show_mean_spread_and_n(report):
 
 def test_the_best_mean_is_bold_and_rows_not_told_from_it_are_marked(report):
     folder, _ = report
-    found = {(line["row"], line["pair"]): line["standing"] for line in lines_of(folder, "judged-on-test-accuracy")}
+    found = {(line["row"], line["pair"]): line["standing"] for line in lines_of(folder, "quick-6-epochs-accuracy")}
     pair = "resnet56-resnet20"
     near = dict.fromkeys(("kd, alpha 0.9", "kd, alpha 0.5"), "not told from the best")
     expected = {(row, pair): standing for row, standing in (near | {"sp": "best mean"}).items()}
     assert {key: standing for key, standing in found.items() if standing} == expected
-    text = markdown_of(folder, "judged-on-test")
+    text = markdown_of(folder, "quick-6-epochs-")
     assert "≈: not told from it (Hsu)" in text and "Found in 80 % of cases" in text and "for this one teacher" in text
 
 
 def test_teacher_and_plain_student_are_the_first_rows(report):
     folder, _ = report
-    rows = [line["row"] for line in lines_of(folder, "judged-on-test-accuracy") if line["pair"] == "resnet56-resnet20"]
+    rows = [line["row"] for line in lines_of(folder, "quick-6-epochs-accuracy") if line["pair"] == "resnet56-resnet20"]
     assert rows[:2] == ["teacher", "student (ce)"]
     assert csv_line(folder, "teacher")["top1_percent"] == "73.45"
 
@@ -216,7 +218,7 @@ def test_a_method_run_once_shows_its_value_and_that_n_is_one(tmp_path):
 
 def test_an_empty_cell_says_why_and_how_to_run_it_again(report):
     folder, page = report
-    text = markdown_of(folder, "judged-on-test")
+    text = markdown_of(folder, "quick-6-epochs-")
     assert csv_line(folder, "fitnets")["lacking"] == "3 unfit"
     assert "maps of 4 × 4 &amp; 8 × 8" in text and "maps of 4 × 4 &amp; 8 × 8" in page
     command = "python -m benchmark run quick -p resnet56-resnet20 -m fitnets --seeds 0,1,2"
@@ -263,7 +265,7 @@ def test_holdout_is_never_in_one_table_with_test(report):
     folder, page = report
     for path in (path for path in (folder / "tables").glob("*.csv") if path.name != SIMULATED):
         assert len({line["judge"] for line in csv.DictReader(path.read_text().splitlines())}) == 1
-    assert "87.65" not in markdown_of(folder, "judged-on-test") and "87.65" in markdown_of(folder, "judged-on-holdout")
+    assert "87.65" not in markdown_of(folder, "quick-6-epochs-") and "87.65" in markdown_of(folder, "holdout")
     assert "images held out of the training set" in page
 
 
@@ -279,7 +281,7 @@ def test_a_teacher_judged_on_other_images_has_no_score_in_the_table(tmp_path):
 
 def test_an_image_folder_is_named_in_every_title(report):
     folder, _ = report
-    titles = [line for line in markdown_of(folder, "judged-on-holdout").splitlines() if line.startswith("### ")]
+    titles = [line for line in markdown_of(folder, "holdout").splitlines() if line.startswith("### ")]
     assert len(titles) == 6 and all("folder:cifar10" in title for title in titles)
 
 
@@ -423,7 +425,7 @@ def test_an_unreadable_cost_gives_a_complaint(tmp_path):
 
 def test_the_step_time_figure_is_drawn_if_steps_were_measured(tmp_path, report):
     folder = cost_report(tmp_path, costly_records())
-    assert {path.suffix for path in (folder / "figures").glob("*-split.*")} == {".svg", ".pdf"}
+    assert {path.suffix for path in (folder / "figures").glob("*-split.*")} == {".svg"}
     assert "Where a step’s time goes" in (folder / "index.html").read_text()
     assert not list((report[0] / "figures").glob("*-split.*"))
 
@@ -469,7 +471,7 @@ def test_the_first_attempt_that_is_done_counts_and_the_others_are_listed(tmp_pat
     assert "1 run was attempted several times; the first done counts." in markdown_of(tmp_path / "out", "accuracy")
     ended = "2026-01-02T03:04:05+00:00"
     others = [[f"{a_run('kd').id}-1", "failed", ended], [f"{a_run('kd').id}-3", "75.00 %", ended]]
-    assert json.dumps(others, separators=(",", ":")) in page
+    assert json.dumps(others, separators=(",", ":")) in packed_runs(page)
 
 
 def test_the_plain_students_agreement_with_the_teacher_is_computed_from_their_predictions(tmp_path):
@@ -569,13 +571,28 @@ def test_the_page_is_self_contained_and_its_links_have_targets(report):
     assert not re.search(r"url\((?!#)", page) and "@import" not in page
 
 
-def test_figures_are_written_as_svg_and_pdf_and_into_the_page(report):
+def test_figures_are_written_as_svg_and_into_the_page_and_as_pdf_only_when_asked_for(report, tmp_path):
     folder, page = report
-    names = {path.name.split("judged-on-")[1] for path in (folder / "figures").iterdir()}
-    words = {"holdout": {"compute", "curves", "forest", "hours", "loss-ce", "parameters"}}
+    names = {path.name.removeprefix("quick-") for path in (folder / "figures").iterdir()}
+    words = {"holdout": {"curves", "forest", "loss-ce"}}
     words["test"] = words["holdout"] | {"gap"}
-    assert names == {f"{j}-{w}.{e}" for j, own in words.items() for w in own for e in ("svg", "pdf")}
-    assert Elements(page).tags["svg"] == sum(map(len, words.values()))
+    prefixes = {"holdout": "folder-cifar10-holdout-6-epochs", "test": "6-epochs"}
+    assert names == {f"{prefixes[j]}-{w}.svg" for j, own in words.items() for w in own}
+    assert set(packed(page)["figures"]) == {f"quick-{name[:-4]}" for name in names}
+    assert Elements(page).tags["figure"] == len(names) + 1  # the headline's stands twice, its data once
+    build(a_store(tmp_path / "results", [a_record(a_run(), 0.7)]), tmp_path / "out", formats=["pdf"])
+    (path, _) = sorted((tmp_path / "out/figures").iterdir())
+    assert path.suffix == ".pdf" and path.read_bytes().startswith(b"%PDF")
+
+
+def packed(page):
+    """The data that the page embeds for its script."""
+    return json.loads(re.search(r'<script type="application/json" id="told">(.*?)</script>', page, re.S)[1])
+
+
+def packed_runs(page):
+    """The details of the runs, as the JSON that the page's script reads."""
+    return zlib.decompress(b64decode(packed(page)["runs"])).decode()
 
 
 def test_equal_records_give_equal_bytes_whatever_the_order(tmp_path):

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from benchmark.report.figures.panels import FigureSpec, Style, marker_style
-from benchmark.report.figures.teacher import draw_teacher
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.drawing.labels import label_ends
+from benchmark.report.figures.drawing.tags import tag
+from benchmark.report.figures.panels import FigureSpec, axes_height, marker_style
+from benchmark.report.figures.style import FOREGROUND
+from benchmark.report.figures.teacher import draw_teacher, teacher_score
 from benchmark.report.records.cells import Pair, Protocol, Row
 
-MAX_POINTS = 80  # of a line; more would not be visible in a panel
 BANDS_SENTENCE = (
-    "Mean over seeds, band from the lowest to the highest seed. Of long trainings every second, third or later epoch "
-    f"is drawn, so that a line has {MAX_POINTS} points at most, and the last. Runs that did not finish are left out."
+    "Mean over seeds, band from the lowest to the highest seed; every epoch. Runs that did not finish are left out."
 )
 
 
@@ -25,14 +27,19 @@ def draw_curves(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, St
     axes.set_xlabel("epoch")
     if not cells:
         return []
-    minima = []
+    labels = []
     for index, (cell, values) in enumerate(cells):
-        means = draw_band(axes, values, line_options(cell.row, styles[cell.row]), index / len(cells))
-        minima.append(means[len(means) * 2 // 3 :].min())
-    rows = [cell.row for cell, _ in cells] + draw_teacher(axes, protocol, pair)
-    padding = 0.08 * max(axes.dataLim.y1 - min(minima), 1.0)
-    axes.set_ylim(min(minima) - padding, axes.dataLim.y1 + padding)
-    return rows
+        options = line_options(cell.row, styles[cell.row])
+        means = draw_band(axes, values, options, index / len(cells), cell.row.label)
+        labels.append((float(means[-1]), cell.row.label, options["color"]))
+    axes.set_xlim(1, max(2, axes.dataLim.x1))
+    teacher = draw_teacher(axes, protocol, pair)
+    if teacher:
+        labels.append((teacher_score(protocol, pair), teacher[0].label, FOREGROUND))
+    axes.margins(y=0.04)
+    axes.autoscale_view(scalex=False)
+    label_ends(axes, labels, axes_height(protocol))
+    return [cell.row for cell, _ in cells] + teacher
 
 
 def per_epoch(curves: Iterable[Sequence[float | None]]) -> np.ndarray:
@@ -44,31 +51,34 @@ def per_epoch(curves: Iterable[Sequence[float | None]]) -> np.ndarray:
     return array
 
 
-def draw_band(axes: Axes, values: np.ndarray, options: dict[str, object], shift: float) -> np.ndarray:
+def draw_band(axes: Axes, values: np.ndarray, options: dict[str, object], shift: float, label: str) -> np.ndarray:
     """Draw mean and range over seeds; return the means of all epochs with a number.
 
-    values: (seeds, epochs); shift: offset of the markers, as a fraction of their distance.
+    values: (seeds, epochs); shift: offset of the markers, as a fraction of their distance; label: of the row.
     """
     finite = np.isfinite(values).any(0)
     epochs, values = np.flatnonzero(finite) + 1, values[:, finite]
-    shown = np.unique([*range(0, len(epochs), -(-len(epochs) // MAX_POINTS)), len(epochs) - 1])
-    marker_step, means = max(1, len(shown) // 6), np.nanmean(values, 0)
-    axes.plot(epochs[shown], means[shown], linewidth=1.1, markevery=(int(shift * marker_step), marker_step), **options)
+    step, means = max(1, len(epochs) // 6), np.nanmean(values, 0)
+    (line,) = axes.plot(epochs, means, linewidth=1.1, markevery=(int(shift * step), step), **options)
+    tag(line, label, f"{means[-1]:.4g} after epoch {epochs[-1]}")
     if len(values) > 1:
-        low, high = np.nanmin(values[:, shown], 0), np.nanmax(values[:, shown], 0)
-        axes.fill_between(epochs[shown], low, high, color=options["color"], alpha=0.18, linewidth=0)
+        low, high = np.nanmin(values, 0), np.nanmax(values, 0)
+        tag(axes.fill_between(epochs, low, high, color=options["color"], alpha=0.18, linewidth=0), label)
     return means
 
 
 def line_options(row: Row, style: Style) -> dict[str, object]:
     """Keyword arguments of `Axes.plot` for a row: colour and marker."""
-    return {"color": style[0], "marker": style[1], **marker_style(row)}
+    return {"color": style[0], "marker": style[1]} | marker_style(row) | {"markersize": 4}
 
 
 CURVES = FigureSpec(
     "curves",
     "Accuracy over the epochs",
     f"Top-1 accuracy after each epoch, those of earlier stages included. {BANDS_SENTENCE} Dashed line: the teacher "
-    "after its last epoch. The scale is made for the last third of the training, what lies below is cut off.",
+    "after its last epoch.",
     draw_curves,
+    legend=None,
+    tall=True,
+    end_labels=True,
 )

@@ -6,9 +6,12 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from benchmark.report.figures.method_axis import label_rows, padded
-from benchmark.report.figures.panels import FigureSpec, Style
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.drawing.method_axis import draw_seeds, label_rows, order_by_effect, padded
+from benchmark.report.figures.drawing.tags import tag
+from benchmark.report.figures.panels import FigureSpec
 from benchmark.report.figures.style import BACKGROUND
+from benchmark.report.formatting import format_interval, format_points
 from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.statistics.families import Contrast
 from benchmark.report.tables.comparisons import BASELINE, baseline_contrasts
@@ -17,8 +20,8 @@ from benchmark.report.tables.table import percent_level
 MAX_REACH = 2.5  # the axis extends to at most this multiple of the largest difference
 CAPTION = (
     "Top-1 accuracy after the last epoch minus that of {}, in percentage points, with {} intervals that hold for "
-    "all rows together (Dunnett), cut off at the frame. Hollow: n too small. An interval that contains 0 tells "
-    "nothing apart; all for this one teacher."
+    "all rows together (Dunnett), cut off at the frame. Small dots: seeds. Hollow: n too small. An interval that "
+    "contains 0 tells nothing apart; all for this one teacher."
 )
 
 
@@ -29,9 +32,12 @@ def forest_figures(protocol: Protocol, baseline: str = BASELINE) -> list[FigureS
     if not differences:
         return []
     largest = max(abs(contrast.difference) for contrast in differences.values())
-    ends = [abs(end) for each in differences.values() for end in (each.low, each.high) if end is not None]
-    reach = 100 * max(largest, min(MAX_REACH * largest, max(ends, default=0))) or 1.0
-    panel = partial(draw_forest, differences=differences, limits=padded(-reach, reach))
+    contrasts = differences.values()
+    ends = [end for each in contrasts for end in (each.low, each.difference, each.high) if end is not None]
+    reach = 100 * max(largest, min(MAX_REACH * largest, max(map(abs, ends), default=0))) or 1.0
+    low, high = 100 * min(0.0, *ends), 100 * max(0.0, *ends)
+    limits = padded(max(-reach, low), min(reach, high)) if high > low else (-1.0, 1.0)
+    panel = partial(draw_forest, base=base, differences=differences, limits=limits)
     title, caption = f"Differences to {base.label}", CAPTION.format(base.label, percent_level())
     return [FigureSpec("forest", title, caption, panel, axis="", legend=None, shared_labels=True)]
 
@@ -41,20 +47,34 @@ def draw_forest(
     protocol: Protocol,
     pair: Pair,
     styles: dict[Row, Style],
+    base: Row,
     differences: dict[tuple[Row, Pair], Contrast],
     limits: tuple[float, float],
 ) -> list[Row]:
-    """Draw mean and interval of each row's difference; return the drawn rows."""
-    rows = [row for row in protocol.rows if any(row == other for other, _ in differences)]
-    drawn = [row for row in rows if (row, pair) in differences]
+    """Draw mean, interval and seeds of each row's difference; return the drawn rows."""
+    rows = order_by_effect({key: contrast.difference for key, contrast in differences.items()})
+    baseline = protocol.cells[base, pair].by_seed
     for index, row in enumerate(rows):
         if (row, pair) not in differences:
             continue
         difference, (colour, marker) = differences[row, pair], styles[row]
-        error = None if difference.high is None else [100 * (difference.high - difference.difference)]
-        options = {"color": colour, "marker": marker, "elinewidth": 1.6, "markersize": 5}
-        options |= {"markerfacecolor": BACKGROUND if difference.high is None else colour, "zorder": 3}
-        axes.errorbar([100 * difference.difference], [index], xerr=error, **options)
+        draw_difference(axes, index, row, difference, {"color": colour, "marker": marker})
+        values = protocol.cells[row, pair].by_seed
+        common = sorted(values.keys() & baseline.keys())
+        if len(common) > 1:
+            draw_seeds(axes, {s: 100 * (values[s] - baseline[s]) for s in common}, index + 0.3, row, "points")
     label_rows(axes, rows, limits, 0.0)
-    axes.set_xlabel("difference (points)")
-    return drawn
+    axes.set_xlabel(f"minus {base.label} (points)")
+    return [row for row in rows if (row, pair) in differences]
+
+
+def draw_difference(axes: Axes, place: int, row: Row, difference: Contrast, options: dict[str, object]) -> None:
+    """Draw one difference with its interval; hollow without one."""
+    error = None if difference.high is None else [100 * (difference.high - difference.difference)]
+    hollow = BACKGROUND if difference.high is None else options["color"]
+    options = options | {"elinewidth": 1.6, "markersize": 5.5, "markerfacecolor": hollow, "zorder": 3}
+    line, _, bars = axes.errorbar([100 * difference.difference], [place], xerr=error, **options)
+    interval = format_interval(difference.low, difference.high)
+    reading = f"{format_points(difference.difference)} points, {interval}: {difference.verdict}"
+    for artist in (line, *bars):
+        tag(artist, row.label, reading)

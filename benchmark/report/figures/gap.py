@@ -8,8 +8,10 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from benchmark.report.figures.method_axis import label_rows, padded
-from benchmark.report.figures.panels import FigureSpec, Style
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.drawing.method_axis import draw_seeds, label_rows, order_by_effect, padded
+from benchmark.report.figures.drawing.tags import tag
+from benchmark.report.figures.panels import FigureSpec
 from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.figures.teacher import teacher_score
 from benchmark.report.formatting import join_distinct
@@ -21,7 +23,7 @@ MIN_PERCENT, MAX_PERCENT = -100.0, 200.0  # limits of the axis, in percent
 CAPTION = (
     "(method − plain student) / (teacher − plain student) in percent, over the seeds that both have; 100: as good as "
     f"the teacher. Bars: {percent_level()} t interval by the delta method, row by row, for this one teacher; none "
-    f"where n = 1. Cut off below −{-MIN_PERCENT:.0f} and above {MAX_PERCENT:.0f}."
+    f"where n = 1. Small dots: seeds. Cut off below −{-MIN_PERCENT:.0f} and above {MAX_PERCENT:.0f}."
 )
 GapClosed = dict[Row, Summary]
 
@@ -88,16 +90,31 @@ def draw_gap(
 ) -> list[Row]:
     """Draw a bar for each method; return the drawn rows."""
     gaps = by_pair.get(pair, {})
-    rows = [row for row in protocol.rows if any(row in other for other in by_pair.values())]
-    positions = [index for index, row in enumerate(rows) if row in gaps]
-    summaries = [gaps[row] for row in rows if row in gaps]
-    colours = [styles[row][0] for row in rows if row in gaps]
-    axes.barh(positions, [summary.mean for summary in summaries], height=0.7, color=colours, zorder=2)
-    intervals = [(at, summary) for at, summary in zip(positions, summaries, strict=True) if summary.high is not None]
-    if intervals:
-        errors = [summary.high - summary.mean for _, summary in intervals]
-        options = {"fmt": "none", "ecolor": FOREGROUND, "elinewidth": 1.2, "zorder": 3}
-        axes.errorbar([summary.mean for _, summary in intervals], [at for at, _ in intervals], xerr=errors, **options)
+    rows = order_by_effect({(row, each): gap.mean for each, own in by_pair.items() for row, gap in own.items()})
+    plain = next((cell.by_seed for cell in protocol.student_cells(pair) if cell.row.kind == "student"), {})
+    for index, row in enumerate(rows):
+        if row in gaps:
+            draw_bar(axes, index, row, gaps[row], styles[row][0])
+            seeds = seed_gaps(protocol.cells[row, pair].by_seed, plain, (teacher_score(protocol, pair) or 0.0) / 100)
+            draw_seeds(axes, seeds, index + 0.25, row, "%")
     label_rows(axes, rows, limits, 0.0, 100.0)
     axes.set_xlabel("gap closed (%)")
     return list(gaps)
+
+
+def draw_bar(axes: Axes, place: int, row: Row, gap: Summary, colour: str) -> None:
+    """Draw one bar with its interval."""
+    options = {"ecolor": FOREGROUND, "elinewidth": 1.2}
+    error = None if gap.high is None else [gap.high - gap.mean]
+    bars = axes.barh([place], [gap.mean], height=0.7, color=colour, zorder=2, xerr=error, error_kw=options)
+    interval = "" if gap.high is None else f", {gap.low:.0f} to {gap.high:.0f} %"
+    tag(bars.patches[0], row.label, f"{gap.mean:.1f} % of the gap{interval}, n = {gap.n}")
+    if bars.errorbar:
+        tag(bars.errorbar[2][0], row.label)
+
+
+def seed_gaps(method: Mapping[int, float], plain: Mapping[int, float], teacher: float) -> dict[int, float]:
+    """Seed -> 100 (m_i − s_i) / (t − s) for the common seeds, s the mean over them; {} for less than two."""
+    seeds = sorted(method.keys() & plain.keys())
+    mean = math.fsum(plain[seed] for seed in seeds) / max(len(seeds), 1)
+    return {seed: 100 * (method[seed] - plain[seed]) / (teacher - mean) for seed in seeds} if len(seeds) > 1 else {}

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmark.report.figures.curves import BANDS_SENTENCE, draw_band, line_options, per_epoch
-from benchmark.report.figures.panels import FigureSpec, Style, add_line_legend
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.panels import FigureSpec, add_line_legend
 from benchmark.report.formatting import slug
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import Entry, finite_number
@@ -68,7 +69,7 @@ def draw_terms(
     axes.set_xlabel("epoch")
     for index, (cell, _, rank, values) in enumerate(curves):
         options = line_options(cell.row, styles[cell.row]) | {"linestyle": term_line_style(rank)}
-        draw_band(axes, values, options, index / len(curves))
+        draw_band(axes, values, options, index / len(curves), cell.row.label)
     finite = np.concatenate([values[np.isfinite(values)] for *_, values in curves]) if curves else np.ones(1)
     if finite.min() > 0 and finite.max() > LOG_SCALE_RATIO * finite.min():
         axes.set_yscale("log")

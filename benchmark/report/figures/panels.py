@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.drawing.labels import LINE as LABEL_LINE
+from benchmark.report.figures.drawing.labels import SIZE as LABEL_SIZE
 from benchmark.report.figures.style import (
     BACKGROUND,
-    COLOURS,
-    FOREGROUND,
-    MARKERS,
     TITLE,
     RenderedFigure,
     render_figure,
@@ -28,21 +29,9 @@ from benchmark.report.figures.style import (
 from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.tables.table import scoring_sentence
 
-Style = tuple[str, str]  # colour, marker
 MAX_COLUMNS = 3  # panels side by side
-PANEL_WIDTH, PANEL_HEIGHT = 2.55, 1.95  # of a panel's axes, in inches
+PANEL_WIDTH, PANEL_HEIGHT, LONE_WIDTH = 2.55, 1.95, 4.6  # of a panel's axes, and of the only one, in inches
 LINE_HEIGHT, PANEL_GAP, MARGIN = 0.17, 0.2, 0.08  # inches: a line of text; right of each panel; at the edges
-
-
-def styles_of(protocols: Sequence[Protocol]) -> dict[Row, Style]:
-    """A colour and a marker for every row, the same in all figures of a report."""
-    rows = dict.fromkeys(row for protocol in protocols for row in protocol.rows)
-    styles: dict[Row, Style] = {}
-    for index, row in enumerate(row for row in rows if row.kind == "method"):
-        styles[row] = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    for index, row in enumerate(row for row in rows if row.kind == "student"):
-        styles[row] = FOREGROUND, MARKERS[index % len(MARKERS)]
-    return styles | {row: (FOREGROUND, "*") for row in rows if row.kind == "teacher"}
 
 
 def add_legend(figure: Figure, rows: Sequence[Row], styles: dict[Row, Style]) -> None:
@@ -74,6 +63,17 @@ def legend_line_style(row: Row) -> str:
     return "--" if row.kind == "teacher" else "-"
 
 
+def axes_height(protocol: Protocol) -> float:
+    """The height in inches of panels in which every row has a label of its own."""
+    return max(PANEL_HEIGHT, LABEL_LINE * (len(protocol.rows) + 1))
+
+
+def label_margin(spec: FigureSpec, protocol: Protocol) -> float:
+    """The width in inches right of each panel: of the rows' labels, where they stand there."""
+    widths = [text_width(row.label, LABEL_SIZE) for row in protocol.rows] if spec.end_labels else []
+    return max([PANEL_GAP, *(0.25 + width for width in widths)])
+
+
 @dataclass(frozen=True, slots=True)
 class FigureSpec:
     """The description of a figure: its texts and the function that draws a panel and returns the rows it drew."""
@@ -85,13 +85,17 @@ class FigureSpec:
     axis: str = "top-1 accuracy (%)"  # label of the y axis
     legend: Callable[[Figure, Sequence[Row], dict[Row, Style]], None] | None = add_legend
     shared_labels: bool = False  # all panels have the same y tick labels, shown in the first column only
+    tall: bool = False  # every row has a label of its own in each panel
+    end_labels: bool = False  # these labels stand right of it
 
 
-def draw_figure(spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> RenderedFigure | None:
+def draw_figure(
+    spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style], kept: FigureCache = NO_CACHE
+) -> RenderedFigure | None:
     """Render the figure of a protocol; None if no panel has data."""
     name, title = f"{protocol.slug}-{spec.name}", f"{spec.title} · {protocol.label}"
     caption = f"{scoring_sentence(protocol)} {spec.caption}"
-    return render_figure(name, title, caption, lambda: compose(spec, protocol, styles))
+    return render_figure(name, title, caption, lambda: compose(spec, protocol, styles), kept)
 
 
 def compose(spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:
@@ -113,12 +117,21 @@ def compose(spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> F
     columns = 2 if len(panels) in (2, 4) else min(MAX_COLUMNS, len(panels))
     grid = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     margins = left_margins(spec, grid)
-    panel_width = PANEL_WIDTH + 1.3 * (columns == 1)
-    figure.set_figwidth(sum(margins) + columns * (panel_width + PANEL_GAP) + MARGIN)
+    size = LONE_WIDTH if columns == 1 else PANEL_WIDTH, panel_height(spec, protocol, panels)
+    gap = label_margin(spec, protocol)
+    figure.set_figwidth(sum(margins) + columns * (size[0] + gap) + MARGIN)
     if spec.legend:
         spec.legend(figure, [row for row in protocol.rows if row in drawn_rows], styles)
-    place_panels(spec, figure, grid, margins, panel_width)
+    place_panels(figure, grid, margins, size, gap)
     return figure
+
+
+def panel_height(spec: FigureSpec, protocol: Protocol, panels: Sequence[Axes]) -> float:
+    """The height in inches of a panel's axes."""
+    if spec.tall:
+        return axes_height(protocol)
+    count = max(len(axes.get_yticks()) for axes in panels)
+    return max(PANEL_HEIGHT * (not spec.shared_labels), 0.25 + (LINE_HEIGHT + 0.03) * count)
 
 
 def left_margins(spec: FigureSpec, grid: Sequence[Sequence[Axes]]) -> list[float]:
@@ -137,31 +150,33 @@ def left_margins(spec: FigureSpec, grid: Sequence[Sequence[Axes]]) -> list[float
 
 
 def place_panels(
-    spec: FigureSpec, figure: Figure, grid: Sequence[Sequence[Axes]], margins: Sequence[float], panel_width: float
+    figure: Figure, grid: Sequence[Sequence[Axes]], margins: Sequence[float], size: tuple[float, float], gap: float
 ) -> None:
-    """Set the position of every panel, from the legend upwards; only the lowest panel of a column keeps its x label."""
-    label_count = max(len(axes.get_yticks()) for row in grid for axes in row)
-    panel_height = max(PANEL_HEIGHT * (not spec.shared_labels), 0.25 + (LINE_HEIGHT + 0.03) * label_count)
+    """Set the position of every panel, from the legend upwards; only the lowest panel of a column keeps its x label.
+
+    size: width and height of a panel's axes; gap: right of each panel; all in inches.
+    """
+    width, height = size
     positions, bottom, columns_below = [], MARGIN + sum(map(legend_height, figure.legends)), 0
     for row in reversed(grid):
         labelled = [axes for axes in row[columns_below:] if axes.get_xlabel()]
         bottom += LINE_HEIGHT + 0.1 + (LINE_HEIGHT if labelled else 0)
         for column, axes in enumerate(row):
-            left = MARGIN + sum(margins[: column + 1]) + column * (panel_width + PANEL_GAP)
+            left = MARGIN + sum(margins[: column + 1]) + column * (width + gap)
             positions.append((axes, left, bottom))
             axes.set_xlabel(axes.get_xlabel() if column >= columns_below else "")
-            axes.xaxis.set_label_coords(0.5, -(LINE_HEIGHT + 0.08) / panel_height)
-            axes.yaxis.set_label_coords(-(margins[0] - LINE_HEIGHT) / panel_width, 0.5)
+            axes.xaxis.set_label_coords(0.5, -(LINE_HEIGHT + 0.08) / height)
+            axes.yaxis.set_label_coords(-(margins[0] - LINE_HEIGHT) / width, 0.5)
         titles = max(axes.get_title(loc="left").count("\n") + 1 for axes in row)
-        bottom, columns_below = bottom + panel_height + titles * LINE_HEIGHT + 0.12, len(row)
+        bottom, columns_below = bottom + height + titles * LINE_HEIGHT + 0.12, len(row)
     figure.set_figheight(bottom + MARGIN)
     for axes, left, bottom in positions:
         axes.set_position(
             (
                 left / figure.get_figwidth(),
                 bottom / figure.get_figheight(),
-                panel_width / figure.get_figwidth(),
-                panel_height / figure.get_figheight(),
+                width / figure.get_figwidth(),
+                height / figure.get_figheight(),
             )
         )
 

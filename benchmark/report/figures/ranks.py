@@ -8,7 +8,9 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.figures.panels import Style
+from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.style import FOREGROUND, RenderedFigure, render_figure, text_width
 from benchmark.report.records.cells import Protocol, Row
 from benchmark.report.statistics.across import cliques
@@ -22,14 +24,14 @@ CAPTION = (
 )
 
 
-def rank_figure(protocol: Protocol, styles: dict[Row, Style]) -> RenderedFigure | None:
-    """The diagram of a protocol; None where there are no two pairs to rank on."""
+def rank_figure(protocol: Protocol, styles: dict[Row, Style], kept: FigureCache = NO_CACHE) -> RenderedFigure | None:
+    """The diagram of a protocol; None where there are no two pairs to rank on.  kept: figures drawn earlier."""
     found = overview(protocol)
     if found is None:
         return None
     caption = CAPTION.format(len(found.pairs), found.ranks.critical_difference)
     name, title = f"{protocol.slug}-ranks", f"Average ranks · {protocol.label}"
-    return render_figure(name, title, caption, lambda: compose(found, styles))
+    return render_figure(name, title, caption, lambda: compose(found, styles), kept)
 
 
 def compose(found: Overview, styles: dict[Row, Style]) -> Figure:
@@ -44,7 +46,8 @@ def compose(found: Overview, styles: dict[Row, Style]) -> Figure:
     axes = figure.add_axes((left / width, MARGIN / height, WIDTH / width, LINE * (depth + 0.5) / height))
     for place, i in enumerate(order):
         colour, marker = styles[found.rows[i]]
-        axes.plot([averages[i]], [place], color=colour, marker=marker, markersize=6, zorder=3)
+        (mark,) = axes.plot([averages[i]], [place], color=colour, marker=marker, markersize=6, zorder=3)
+        tag(mark, found.rows[i].label, f"average rank {averages[i]:.2f}")
         axes.plot([0.7, averages[i]], [place, place], color="#9aa0a8", linewidth=0.6, zorder=1)
     draw_bars(axes, averages, groups, len(order))
     axes.set_yticks(range(len(order)), [found.rows[i].label for i in order])

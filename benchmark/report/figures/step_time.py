@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from benchmark.report.figures.panels import COLOURS, FigureSpec, Style
+from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.panels import FigureSpec
+from benchmark.report.figures.style import COLOURS
 from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.records.entries import Entry
 from benchmark.report.tables.measures import format_milliseconds

@@ -1,6 +1,7 @@
 """The style of figures, and their rendering as SVG and PDF; equal figures give equal bytes.
 
 Lines differ in colour (palette of Okabe & Ito) and in marker, to be legible with colour blindness and in greyscale.
+Text stays text, so that it can be searched and copied; Verdana has nearly the same widths where DejaVu Sans is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
+from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
+from benchmark.report.figures.drawing.tags import resolve_tags
+
+FONTS = "'DejaVu Sans', Verdana, sans-serif"
 FOREGROUND, BACKGROUND = "#1a1b1e", "#fffffe"  # replaced by the page's own colours in the inline SVG
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
@@ -38,48 +43,70 @@ STYLE = {
     "legend.frameon": False,
     "figure.facecolor": BACKGROUND,
     "axes.facecolor": "none",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "text.parse_math": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), FOREGROUND),
 }
 
 
+Compose = Callable[[], Figure | None]
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedFigure:
-    """A figure rendered as SVG and PDF."""
+    """A figure as SVG and, drawn when it is asked for, as PDF."""
 
     name: str  # of its files, without suffix
     title: str
     caption: str
     svg: str
-    pdf: bytes
+    compose: Compose
+
+    @property
+    def pdf(self) -> bytes:
+        """The figure as PDF."""
+        return draw(self.name, self.compose, "pdf")
+
+    @property
+    def width(self) -> int:
+        """The natural width in pixels."""
+        return round(float(re.search(r'width="([\d.]+)pt"', self.svg)[1]) * 4 / 3)
 
     def inline(self) -> str:
         """The SVG for embedding in the page: ids prefixed with the name, colours taken from the page."""
         body = self.svg[self.svg.index("<svg") :]
         body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
-        width, height = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', body).groups()
-        body = body.replace(f'width="{width}pt" height="{height}pt"', f'style="width:{float(width) * 4 / 3:.0f}px"', 1)
+        body = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", body, count=1)
         body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", body)
         body = body.replace(FOREGROUND, "currentColor").replace(f"fill: {BACKGROUND}", "fill: none")
         return body.replace("<svg", '<svg role="img" focusable="false"', 1)
 
 
-def render_figure(name: str, title: str, caption: str, compose: Callable[[], Figure | None]) -> RenderedFigure | None:
-    """Render the figure that `compose` returns; None if it returns None."""
+def render_figure(
+    name: str, title: str, caption: str, compose: Compose, kept: FigureCache = NO_CACHE
+) -> RenderedFigure | None:
+    """Render the figure that `compose` returns; None if it returns None.  kept: figures drawn for earlier reports."""
+    svg = kept.svg(name, lambda: finish_svg(draw(name, compose, "svg").decode()))
+    return RenderedFigure(name, title, caption, svg, compose) if svg else None
+
+
+def draw(name: str, compose: Compose, suffix: str) -> bytes:
+    """The file of a figure, "svg" or "pdf"; empty if `compose` returns None."""
+    date = {"svg": "Date", "pdf": "CreationDate"}[suffix]
     with matplotlib.rc_context(), warnings.catch_warnings(), garbage_collection_disabled():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
-        figure = compose()
-        if figure is None:
-            return None
-        svg, pdf = io.BytesIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # the layout is computed: keep it for the PDF
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return RenderedFigure(name, title, caption, round_coordinates(svg.getvalue().decode()), pdf.getvalue())
+        figure, file = compose(), io.BytesIO()
+        if figure:
+            figure.savefig(file, format=suffix, metadata={date: None})
+    return file.getvalue()
+
+
+def finish_svg(svg: str) -> str:
+    """The SVG with shorter positions, the names of its marks, and fonts to fall back to."""
+    return resolve_tags(round_coordinates(svg)).replace("'DejaVu Sans'", FONTS)
 
 
 @contextmanager

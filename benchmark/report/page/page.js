@@ -1,9 +1,14 @@
-// What a page without scripts cannot do: sort, filter and pick; open the runs behind a number; enlarge a picture.
+// What a page without scripts cannot do.  Here: the dialog, and the runs behind a number.
 // Text comes from records and plug-ins: it only ever becomes text nodes, never markup.
-const FEW = 4; // lines that need no filter
-const MANY = 200; // lines that are paged
-const told = JSON.parse(document.getElementById("told").textContent);
+const data = JSON.parse(document.getElementById("told").textContent);
+const told = JSON.parse(await unpack(data.runs));
 const dialog = document.querySelector("dialog");
+
+// Text that was packed: compressed, and in base64.
+async function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
 
 function make(tag, attributes = {}, ...children) {
   return dress(document.createElement(tag), attributes, children);
@@ -36,7 +41,34 @@ function open(title, kind, ...children) {
 }
 
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-dialog.addEventListener("close", () => dialog.querySelector(".inner").replaceChildren());
+dialog.addEventListener("close", () => {
+  dialog.querySelector(".inner").replaceChildren();
+  remember({ cell: "" });
+});
+
+// ---- the address: #NAME?word=value&..., so that a link leads to a table, its order and baseline, or an open cell
+let place = "";
+const state = new Map(); // name of a table -> Map of word -> value
+
+function remember(values, name = place) {
+  if (!name) return;
+  const own = state.get(name) ?? state.set(name, new Map()).get(name);
+  for (const [word, value] of Object.entries(values)) value === "" ? own.delete(word) : own.set(word, value);
+  place = name;
+  const words = new URLSearchParams([...own]).toString();
+  history.replaceState(null, "", `#${name}${words ? `?${words}` : ""}`);
+}
+
+// [name, words] of the address.
+function address() {
+  const [name, words = ""] = decodeURI(location.hash.slice(1)).split("?");
+  return [name, new URLSearchParams(words)];
+}
+
+// Unfold what hides a node.
+function reveal(node) {
+  for (let each = node; each; each = each.parentElement) if (each.matches("details")) each.open = true;
+}
 
 function sheet(name, heads, rows) {
   const line = (tag, cells) => make("tr", {}, ...cells.map((cell) => make(tag, {}, ...[cell].flat())));
@@ -52,9 +84,9 @@ function openRuns(cell) {
   const table = cell.closest("table");
   const heads = [...table.tHead.rows[0].cells].map(words);
   const against = heads.indexOf(table.dataset.pick);
-  const place = [group ?? heads[cell.cellIndex], ...(against < 0 ? [] : [`${heads[against]} ${words(cell.parentElement.cells[against])}`])];
+  const where = [group ?? heads[cell.cellIndex], ...(against < 0 ? [] : [`${heads[against]} ${words(cell.parentElement.cells[against])}`])];
   const commands = [...new Set(runs.map((run) => told.commands[run.command]))];
-  open([row, ...place].join(" · "), "runs",
+  open([row, ...where].join(" · "), "runs",
     sheet("Runs", ["run", "last epoch, %", "best epoch, %", "accuracy by epoch", "record"], lines(runs)),
     make("p", { class: "caption" }, "The last epoch counts. The best epoch is an oracle’s: chosen by the images that it is scored on."),
     make("h3", {}, "To repeat"), ...commands.map((text) => make("p", {}, make("code", { class: "command", tabindex: 0 }, text))),
@@ -129,87 +161,13 @@ for (const cell of document.querySelectorAll("td[data-runs]")) {
   const button = make("button", { type: "button", "aria-haspopup": "dialog", title: "open the runs" });
   own[0].before(button);
   button.append(...own);
-  button.addEventListener("click", () => openRuns(cell));
-}
-
-// ---- pictures
-for (const figure of document.querySelectorAll("figure")) {
-  const picture = figure.querySelector("svg");
-  const enlarge = () => {
-    const copy = picture.cloneNode(true);
-    copy.removeAttribute("style");
-    open(figure.getAttribute("aria-label").split(" · ")[0], "picture", make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The picture" }, copy));
-  };
-  const button = make("button", { type: "button", "aria-haspopup": "dialog" }, "Enlarge");
-  button.addEventListener("click", enlarge);
-  picture.addEventListener("click", enlarge);
-  figure.querySelector(".files").prepend(button);
-}
-
-// ---- tables
-// One body, the group in a column of its own: what DataTables knows.
-function flatten(table) {
-  if (!table.querySelector("tr.group")) return;
-  const [first] = table.tBodies;
-  table.tHead.rows[0].cells[0].after(make("th", { scope: "col", class: "word" }, "pair"));
-  for (const body of [...table.tBodies]) {
-    const group = body.rows[0].textContent.trim();
-    body.rows[0].remove();
-    for (const row of [...body.rows]) {
-      row.dataset.group = group;
-      row.cells[0].after(make("td", { class: "word" }, group));
-      first.append(row);
-    }
-    if (body !== first) body.remove();
-  }
-}
-
-// A <select> that shows only the lines with one value in a column; `wanted` is the value that it begins with.
-function picker(api, column, wanted, all) {
-  const name = words(api.column(column).header());
-  const values = api.rows().nodes().toArray().map((row) => words(row.cells[column]));
-  const choices = [...new Set(values)];
-  const select = make("select", { "aria-label": name }, ...(all ? [make("option", { value: "" }, "all")] : []), ...choices.map((text) => make("option", {}, text)));
-  select.value = choices.includes(wanted) ? wanted : all ? "" : choices[0];
-  api.search.fixed(`column ${column}`, (_text, _data, index) => !select.value || values[index] === select.value);
-  select.addEventListener("change", () => api.draw());
-  api.draw();
-  return make("label", {}, `${name} `, select);
-}
-
-function enhance(table, DataTable) {
-  flatten(table);
-  const heads = [...table.tHead.rows[0].cells];
-  const numbers = heads.flatMap((head, index) => (head.matches(".number") ? [index] : []));
-  const count = table.tBodies[0].rows.length;
-  const api = new DataTable(table, {
-    autoWidth: false, info: false, language: { zeroRecords: "no line has it" }, order: [], ordering: true, paging: count > MANY, pageLength: MANY,
-    columnDefs: [{ targets: numbers, type: "measured", orderSequence: ["desc", "asc", ""] }],
-    layout: { topStart: null, topEnd: null, bottomStart: count > MANY ? "paging" : null, bottomEnd: null },
+  button.addEventListener("click", () => {
+    openRuns(cell);
+    remember({ cell: `${cell.dataset.runs.split(" ")[0]}.${cell.cellIndex}` }, nameOf(cell));
   });
-  if (count < FEW) return;
-  const filter = make("input", { type: "search", "aria-label": "filter", placeholder: "any word" });
-  const shown = make("output");
-  const texts = api.rows().nodes().toArray().map((row) => [...row.cells].map((cell) => cell.textContent.toLowerCase()).join(" "));
-  api.search.fixed("words", (_text, _data, index) => filter.value.toLowerCase().split(/\s+/).every((word) => texts[index].includes(word)));
-  filter.addEventListener("input", () => api.draw());
-  api.on("draw", () => {
-    const left = api.rows({ search: "applied" }).count();
-    shown.textContent = left < count ? `${left} of ${count} lines` : "";
-  });
-  const tools = make("div", { class: "tools" }, make("label", {}, "filter ", filter));
-  const pick = heads.findIndex((head) => table.dataset.pick && words(head) === table.dataset.pick);
-  if (pick >= 0) tools.prepend(picker(api, pick, table.dataset.picked, false));
-  if (heads[1] && new Set(api.rows().nodes().toArray().map((row) => row.dataset.group)).size > 1) tools.prepend(picker(api, 1, "", true));
-  tools.append(shown);
-  table.closest(".scroll").before(tools);
 }
 
-const { default: DataTable } = await import(LIBRARY);
-DataTable.ext.errMode = "throw";
-// Numbers by size; what has none stays below, whichever way they run.
-const measured = (sign) => (a, b) => (a === "") - (b === "") || (a === "" ? 0 : sign * (a - b));
-DataTable.type("measured", { order: { asc: measured(1), desc: measured(-1) }, className: "" });
-for (const table of document.querySelectorAll("main table")) enhance(table, DataTable);
-document.querySelector(".hint span")?.removeAttribute("hidden");
-document.documentElement.classList.add("lively");
+// The name of the table that a node is in.
+function nameOf(node) {
+  return node.closest(".table")?.querySelector("h3").id ?? "";
+}

@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import distribution
 from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.report.figures.panels import RenderedFigure
+from benchmark.report.docstrings import LEGEND, status_mark
+from benchmark.report.figures.drawing.colours import styles_of
+from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.formatting import MISSING, disambiguate, slug
-from benchmark.report.page.notes import MethodNote, failures, method_notes, provenance, training_settings
+from benchmark.report.page.front import front
+from benchmark.report.page.notes import MethodNote, failures, method_notes, provenance
+from benchmark.report.page.packing import embed, library, pack, split_caption
 from benchmark.report.page.run_details import details_json
-from benchmark.report.published import PublishedMatch
+from benchmark.report.page.sections import Extra, Section
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import Entry
 from benchmark.report.tables.table import Table, TableCell, TableLine
 
 HERE = Path(__file__).parent
-MARKS = {"exact": "", "adapted": "†", "re-derived": "‡"}  # status of a method -> mark at its name
-OTHER = "§"
-LEGEND = {"†": "† adapted.", "‡": "‡ re-derived.", OTHER: "§ of another status, or of none."}
+SCRIPTS = ("page.js", "figures.js", "tables.js")
 THOUSANDS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 NUMBER = re.compile(r"[<>≤≥≈~]?\s*([+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?)\s?(?:([kMGT])(?:i?B)?(?![a-zA-Z]))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The section of a protocol: its tables and figures."""
-
-    protocol: Protocol
-    tables: tuple[Table, ...]
-    figures: tuple[RenderedFigure, ...]
-    quoted: tuple[PublishedMatch, ...] = ()  # its cells' published numbers
-
-    @property
-    def training_settings(self) -> list[tuple[str, str]]:
-        """(Name, value) of how the runs were trained."""
-        return training_settings(self.protocol)
-
-    @property
-    def records_by_cell(self) -> list[tuple[str, tuple[str, ...]]]:
-        """(Label of the cell, names of its records), for cells with records."""
-        cells = self.protocol.cells
-        order = [cells[row, pair] for pair in self.protocol.pairs for row in self.protocol.rows]
-        return [(f"{cell.pair.label}, {cell.row.label}", cell.records) for cell in order if cell.records]
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """A section that does not belong to a protocol."""
-
-    title: str
-    slug: str
-    intro: str = ""
-    tables: Sequence[Table] = ()
-    figures: Sequence[RenderedFigure] = ()
-    points: Sequence[str] = ()  # sentences of a list below the introduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,53 +47,65 @@ def render(
     entries: Sequence[Entry],
     complaints: Sequence[str],
     extras: Sequence[Extra] = (),
-    summary: Sequence[str] = (),
     text_formats: Sequence[tuple[str, str]] = (("CSV", "csv"), ("Markdown", "md")),
+    texts: Mapping[str, str] | None = None,
+    picture_formats: Collection[str] = ("svg",),
 ) -> str:
     """The page as HTML.
 
-    complaints: a sentence per unreadable file; summary: sentences for the top of the page; text_formats: (name, suffix)
-    of the files that tables are linked to.
+    complaints: a sentence per unreadable file; text_formats: (name, suffix) of the files that tables are linked to;
+    texts: path -> text of these files, to be copied; picture_formats: suffixes of the files that are written.
     """
+    protocols = [section.protocol for section in sections]
+    methods = page_methods(entries)
+    return (
+        template_environment()
+        .get_template("page.html.j2")
+        .render(
+            sections=sections,
+            extras=extras,
+            front=front(sections),
+            picture_formats=[suffix for suffix in ("svg", "pdf") if suffix in picture_formats],
+            text_formats=text_formats,
+            complaints=complaints,
+            failures=failures(protocols),
+            methods=methods,
+            labels=method_by_label(protocols, methods),
+            provenance=provenance(entries),
+            stale=sum(entry.stale for entry in entries),
+            known={entry.name for protocol in protocols for entry in protocol.entries if entry.record},
+            pinned={row.label for protocol in protocols for row in protocol.rows if row.kind != "method"},
+            details=packed_data(sections, extras, texts or {}, str(details_json(protocols))),
+            script=Markup("\n".join((HERE / name).read_text() for name in SCRIPTS)),
+            library=library(),
+        )
+    )
+
+
+def template_environment() -> Environment:
+    """The environment of the page's template; it escapes what it is given."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {
         "table_grid": table_grid,
-        "inline_figures": inline_figures,
+        "split_caption": split_caption,
         "initial_selection": initial_selection,
         "mark_legend": mark_legend,
     }
-    protocols = [section.protocol for section in sections]
-    methods = page_methods(entries)
-    return environment.get_template("page.html.j2").render(
-        sections=sections,
-        extras=extras,
-        summary=summary,
-        text_formats=text_formats,
-        complaints=complaints,
-        failures=failures(protocols),
-        methods=methods,
-        labels=method_by_label(protocols, methods),
-        provenance=provenance(entries),
-        stale=sum(entry.stale for entry in entries),
-        known={entry.name for protocol in protocols for entry in protocol.entries if entry.record},
-        details=details_json(protocols),
-        script=Markup((HERE / "page.js").read_text()),
-        library=library(),
-    )
+    return environment
 
 
-def library() -> dict[str, str]:
-    """DataTables as bundled by the package itables: the module in base64, and the package's version."""
-    package = distribution("itables")
-    code = Path(package.locate_file("itables/html/dt_bundle.js")).read_bytes()
-    return {"version": package.version, "code": b64encode(code).decode()}
+def packed_data(sections: Sequence[Section], extras: Sequence[Extra], texts: Mapping[str, str], details: str) -> Markup:
+    """The data of the page's script.
 
-
-def inline_figures(figures: Iterable[RenderedFigure]) -> list[tuple[RenderedFigure, Markup]]:
-    """Each figure with its inline SVG; matplotlib has escaped the text in it."""
-    return [(figure, Markup(figure.inline())) for figure in figures]
+    figures: name -> packed SVG; texts: path of a table's file -> its text; colours: label of a row -> colour.
+    """
+    figures = {figure.name: pack(figure.inline()) for each in (*sections, *extras) for figure in each.figures}
+    styles = styles_of(section.protocol for section in sections)
+    colours = {row.label: "" if colour == FOREGROUND else colour for row, (colour, _) in styles.items()}
+    files = pack(json.dumps(texts, ensure_ascii=False, sort_keys=True))
+    return embed({"figures": figures, "texts": files, "runs": pack(details), "colours": colours})
 
 
 # ---- methods
@@ -135,14 +114,9 @@ def page_methods(entries: Sequence[Entry]) -> list[Method]:
     notes = method_notes(entries)
     anchors = disambiguate([slug(note.name) for note in notes], [note.name for note in notes])
     return [
-        Method(note, f"method-{slug(anchor)}", MARKS.get(first_word(note.status), OTHER), equation(note.about))
+        Method(note, f"method-{slug(anchor)}", status_mark(note.status), equation(note.about))
         for note, anchor in zip(notes, anchors, strict=True)
     ]
-
-
-def first_word(text: str) -> str:
-    """The first word in lower case: "Adapted (see below)" -> "adapted"."""
-    return re.split(r"[\s,;:.(]", text.strip().lower(), maxsplit=1)[0]
 
 
 def equation(about: str) -> str:

@@ -46,7 +46,7 @@ class Row:
     )  # KNOB=VALUE of the knobs that differ between rows of its method
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: cached_property needs a __dict__
 class Cell:
     """The runs of a row on one pair, in order of seed."""
 
@@ -57,7 +57,7 @@ class Cell:
     exclusion_reason: str = ""  # why its scores are left out of this table
     computed_in: str = ""  # precision that the score of a teacher's kept file was computed in
 
-    @property
+    @cached_property
     def scored(self) -> tuple[Entry, ...]:
         """The runs whose scores enter the table."""
         return () if self.exclusion_reason else tuple(entry for entry in self.entries if entry.state == "done")

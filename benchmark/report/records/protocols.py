@@ -14,12 +14,11 @@ from dataclasses import replace
 from itertools import chain
 
 from benchmark.experiment.run import Run
-from benchmark.report.formatting import disambiguate, flatten, natural_key, slug
+from benchmark.report.formatting import natural_key
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.entries import Entry, finite_number
 from benchmark.report.records.labels import name_pairs, name_protocols, name_rows, protocol_title
-
-Key = tuple[Terms, Terms]  # terms of the students, terms of the teachers
+from benchmark.report.records.names import Key, make_terms, protocol_names
 
 
 def protocols(entries: Sequence[Entry]) -> list[Protocol]:
@@ -30,10 +29,11 @@ def protocols(entries: Sequence[Entry]) -> list[Protocol]:
         groups, key=lambda key: (first_position(chain(*groups[key].values())), natural_key(protocol_title(key[0])), key)
     )
     labels = name_protocols(keys)
-    names = disambiguate([slug(label)[:80] for label in labels], keys)
+    names = protocol_names({key: list(chain(*groups[key].values())) for key in keys})
+    by_id = {entry.run.id: entry for entry in entries}
     return [
-        build_protocol(label, slug(name), key, groups[key], rows, {entry.run.id: entry for entry in entries})
-        for label, name, key in zip(labels, names, keys, strict=True)
+        build_protocol(label, names[key], key, groups[key], rows, by_id)
+        for label, key in zip(labels, keys, strict=True)
     ]
 
 
@@ -113,10 +113,7 @@ def kept_accuracy(pair: Pair, students: Iterable[Entry]) -> tuple[float, str] | 
 # ---- keys
 def run_terms(run: Run) -> Terms:
     """The terms of a run: data set, judge and recipe without the learning rate."""
-    terms = {"dataset": run.data_label, "judge": run.judge}
-    if run.recipe is None:
-        return tuple((terms | {"recipe": "found, not trained"}).items())
-    return tuple((terms | flatten(run.recipe.model_dump(mode="json", exclude={"lr"}))).items())
+    return make_terms(run.data_label, run.judge, run.recipe)
 
 
 def comparable(key: Key) -> bool:

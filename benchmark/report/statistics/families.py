@@ -3,6 +3,7 @@
 against(model, baseline)    every other row minus the baseline: Dunnett's simultaneous intervals and p
 all_pairs_p(model)          all rows with all others: Tukey's p (Tukey and Kramer's for incomplete tables)
 best_rows(model)            the row with the best mean and those not told from the best: Hsu's comparisons with the best
+leading_rows(model, rows)   the best and the second mean, for a table in print
 
 C. W. Dunnett, J. Amer. Statist. Assoc. 50 (1955); J. C. Hsu, Ann. Statist. 9 (1981).  Where the rows' variances differ
 too much for one residual, the paired t test takes over, with Bonferroni's correction for the number of comparisons.
@@ -11,7 +12,7 @@ too much for one residual, the paired t test takes over, with Bonferroni's corre
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,21 @@ def best_rows(model: PairModel) -> tuple[Hashable | None, set[Hashable]]:
     best = model.rows[int(np.argmax(np.round(model.effects, 12)))]
     others = [row for row in model.rows if row != best] if not model.unequal else []
     return best, {row for row in others if not beaten(model, row)}
+
+
+def leading_rows(model: PairModel, rows: Collection[Hashable]) -> tuple[set[Hashable], set[Hashable]]:
+    """(Rows with the best mean, those with the second best) among some rows; none where no spread is known."""
+    if model.residual is None or not model.connected.all():
+        return set(), set()
+    return top_two({row: float(model.effects[i]) for i, row in enumerate(model.rows) if row in rows})
+
+
+def top_two(values: Mapping[Hashable, float]) -> tuple[set[Hashable], set[Hashable]]:
+    """(Rows with the largest value, those with the next smaller one); equal values share their place."""
+    rounded_values = {row: round(value, 12) for row, value in values.items()}
+    levels = sorted(set(rounded_values.values()), reverse=True)
+    best, second = ({row for row in values if rounded_values[row] in levels[k : k + 1]} for k in (0, 1))
+    return best, second
 
 
 def beaten(model: PairModel, row: Hashable) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from scipy.stats import t as student_t
 
@@ -50,6 +51,7 @@ def welch_interval(a: Summary, b: Summary) -> tuple[float, float] | None:
     return difference - half_width, difference + half_width
 
 
+@cache
 def t_quantile(degrees: float, level: float = LEVEL) -> float:
     """The two-sided quantile of the t distribution: half the width of an interval of that level in standard errors."""
     return float(student_t.ppf((1 + level) / 2, degrees))

@@ -19,7 +19,15 @@ ESCAPES = {
     **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
     **{'"': r"\char34{}", "`": r"\char96{}"},  # babel makes the first active; two of the second form a ligature
     **{"–": r"\textendash{}", "—": r"\textemdash{}", "‘": r"\textquoteleft{}", "’": r"\textquoteright{}"},
-    **{"“": r"\textquotedblleft{}", "”": r"\textquotedblright{}", "§": r"\S{}", "⁄": "/", "°": r"$^\circ$"},
+    **{
+        "“": r"\textquotedblleft{}",
+        "”": r"\textquotedblright{}",
+        "§": r"\S{}",
+        "†": r"\dag{}",
+        "‡": r"\ddag{}",
+        "⁄": "/",
+        "°": r"$^\circ$",
+    },
     **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "‖": r"$\Vert$", "∞": r"$\infty$"},
     **{"≈": r"$\approx$", "≤": r"$\le$", "≥": r"$\ge$", "≠": r"$\ne$", "∈": r"$\in$", "→": r"$\to$", "√": r"$\surd$"},
     **{"∑": r"$\sum$", "ς": r"$\varsigma$", "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}"},

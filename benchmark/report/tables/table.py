@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import pandas as pd
 
+from benchmark.report.docstrings import LEGEND
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.statistics.summary import LEVEL
 
@@ -65,6 +67,17 @@ class Table:
             return self
         index = self.heads.index(column)
         return replace(self, lines=tuple(line for line in self.lines if line.cells[index].text in values))
+
+    def marked(self, marks: Mapping[str, str]) -> Table:
+        """The table with each label's mark behind it, the marks' legend below, and both as columns of the CSV."""
+        own = [marks.get(line.label, "") for line in self.lines]
+        if not any(own):
+            return self
+        lines = tuple(replace(line, label=line.label + mark) for line, mark in zip(self.lines, own, strict=True))
+        caption = " ".join([self.caption, *(text for mark, text in LEGEND.items() if mark in own)])
+        columns = [marks.get(str(row), "") for row in self.tidy.get("row", ())]
+        shown = {"mark": columns, "legend": [LEGEND.get(mark, "") for mark in columns]} if columns else {}
+        return replace(self, lines=lines, caption=caption, tidy=self.tidy.assign(**shown))
 
     @property
     def grouped(self) -> bool:

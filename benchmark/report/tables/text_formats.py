@@ -29,14 +29,19 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The table's tidy data as CSV: one line per row and pair, eight significant digits.
+    """The table's tidy data as CSV: one line per row and pair."""
+    return csv_text(table.tidy)
+
+
+def csv_text(tidy: pd.DataFrame) -> str:
+    """Data as CSV with eight significant digits.
 
     Text is on one line; an apostrophe precedes what a spreadsheet would take for a formula.
     """
-    frame = table.tidy.assign(
+    frame = tidy.assign(
         **{
             name: pd.Series(map(plain_text, column), column.index, column.dtype)
-            for name, column in table.tidy.items()
+            for name, column in tidy.items()
             if not pd.api.types.is_numeric_dtype(column)
         }
     )

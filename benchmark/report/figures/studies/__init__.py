@@ -1,0 +1,1 @@
+"""Figures of what `theory` and `tune` found."""

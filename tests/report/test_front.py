@@ -1,0 +1,82 @@
+"""Tests of the page's first screen: the leaderboard's numbers, and findings that say what the numbers say."""
+
+import statistics
+
+import pytest
+from test_across import records_of_pairs
+from test_figures import SCORES, full_records
+from test_figures import protocol_of as lone_protocol
+from test_report import a_record, a_run
+
+from benchmark.report.figures import protocol_figures
+from benchmark.report.figures.drawing.colours import styles_of
+from benchmark.report.page.front import front
+from benchmark.report.page.packing import CAPTION_LENGTH, split_caption
+from benchmark.report.page.sections import Section
+
+
+def front_of(tmp_path, records):
+    """The first screen of the only protocol of these records."""
+    protocol = lone_protocol(tmp_path, records)
+    return front([Section(protocol, (), tuple(protocol_figures(protocol, styles_of([protocol]))))])
+
+
+@pytest.fixture
+def far_apart(tmp_path):
+    """The first screen of three rows, one of them five points better than the others."""
+    scores = {"ce": (0.60, 0.601, 0.602), "kd": (0.602, 0.6, 0.601), "sp": (0.65, 0.651, 0.652)}
+    runs = [(m, s) for m in scores for s in range(3)]
+    made = [a_record(a_run(m, s, teacher=None if m == "ce" else "resnet56"), scores[m][s]) for m, s in runs]
+    return front_of(tmp_path, made)
+
+
+def test_teacher_and_plain_student_lead_the_board_and_methods_follow_by_their_means(tmp_path):
+    found = front_of(tmp_path, full_records())
+    # The teacher's accuracy is that of its kept file, as its students' records say.
+    means = {method: statistics.mean(values) for method, values in SCORES.items()}
+    expected = [("teacher", 0.7345), ("student (ce)", means["ce"]), ("kd", means["kd"]), ("sp", means["sp"])]
+    assert [(line.label, line.top1) for line in found.lines] == [(name, f"{100 * v:.2f}") for name, v in expected]
+    gains = [line.gain for line in found.lines]
+    assert gains == ["", "", *(f"{100 * (means[m] - means['ce']):+.2f}" for m in ("kd", "sp"))]
+    assert [line.cost for line in found.lines] == ["", "1.00 ×", "1.55 ×", "1.80 ×"]  # 10 ms, 15.5 ms and 18 ms
+
+
+def test_a_finding_names_what_is_better_by_more_than_chance_and_by_how_much(far_apart):
+    assert far_apart.findings[0].startswith(
+        "1 of 2 rows with a teacher is better than the plain student by more than chance explains: "
+        "sp (+5.00 points, 95 % interval +"
+    )
+    assert [line.mark for line in far_apart.lines] == ["", "", "▲", ""]
+
+
+def test_one_seed_tells_nothing_and_costs_that_were_not_measured_are_named_so(tmp_path):
+    found = front_of(tmp_path, [a_record(a_run("ce", 0, teacher=None), 0.6), a_record(a_run("sp"), 0.9)])
+    assert found.findings[0].startswith("No difference can be told from chance yet")
+    assert found.findings[1] == "What the best method’s step costs was not measured."
+    assert found.findings[2] == "No cell has a published number beside it."
+    assert all(line.mark == "" and line.interval == "" for line in found.lines)
+
+
+def test_over_several_pairs_the_board_has_means_and_counts_of_pairs(tmp_path):
+    records = records_of_pairs()
+    found = front_of(tmp_path, records)
+    pairs = len({(r.run["student"], r.run["teacher"]["student"]) for r in records if r.run["teacher"]})
+    assert found.several and found.averaged == f"mean of {pairs} pairs"
+    for line in found.lines[2:]:
+        scores = [record.score["top1"] for record in records if record.run["method"] == line.label]
+        assert line.top1 == f"{100 * statistics.mean(scores):.2f}"
+
+
+def test_the_figure_beside_the_board_is_the_forest_without_published_numbers(far_apart):
+    assert far_apart.figure.name.endswith("-forest")
+
+
+def test_without_scores_there_is_no_first_screen(tmp_path):
+    assert front_of(tmp_path, [a_record(a_run(), status="failed")]) is None
+
+
+def test_a_caption_shows_whole_sentences_of_two_lines_at_most():
+    sentences = [f"Sentence {n} of {'word ' * 9}ends." for n in range(9)]
+    start, rest = split_caption(" ".join(sentences))
+    assert len(start) <= CAPTION_LENGTH < len(start) + len(sentences[3]) and f"{start} {rest}" == " ".join(sentences)
+    assert split_caption("x" * 500) == ("x" * 500, "") and split_caption("Top-1 of 0.5 %.") == ("Top-1 of 0.5 %.", "")
