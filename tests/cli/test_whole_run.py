@@ -117,7 +117,7 @@ def test_an_image_folder_instead_of_the_suites_data_is_stated_in_record_and_tabl
     assert {(record.provenance["data"]["train"], record.provenance["data"]["judged"]) for record in records} == {
         (24, 10)
     }
-    tables = list((tmp_path / "reports" / "tables").glob("folder-pets-*.md"))
+    tables = list((tmp_path / "reports" / "tables").glob("digits-*.md"))
     assert tables
     assert all("folder:pets" in table.read_text() for table in tables)
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from test_across import LEVELS, PAIRS, protocol_of, records_of_pairs
-from test_deployment import record as deployment
+from test_deployment_table import record as deployment
 from test_figures import SCORES, full_records
 from test_figures import protocol_of as lone_protocol
 from test_report import NASTY, a_record, a_run
