@@ -277,7 +277,9 @@ def test_an_archive_of_absurd_size_is_refused_before_it_fills_the_disk(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [ARCHIVE]
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"x" * 99, mtime=0), gzip.compress(b"x" * 999, mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"x" * 99, mtime=0), gzip.compress(b"x" * 999, mtime=0)]
+)
 def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / ARCHIVE).write_bytes(content)
     assert f"{ARCHIVE} cannot be unpacked" in error_of(archives.unpack, tmp_path / ARCHIVE, FOLDER)
