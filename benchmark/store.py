@@ -154,7 +154,7 @@ class Store:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Context without cyclic garbage collection: it would look at all records again and again while they are read."""
+    """Context without cyclic garbage collection, which would look at many new objects again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:

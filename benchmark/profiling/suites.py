@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from benchmark.errors import BadInput
 from benchmark.files import write_atomic
 from benchmark.profiling import contention, targets
+from benchmark.report.formatting import slug
 
 FOLDERS = {"targets": "speed", "contention": "contention"}  # of the results
 
@@ -24,6 +24,5 @@ def run_suite(name: str, data: Path, results: Path, device: str, steps: int | No
     folder = results / FOLDERS[name]
     folder.mkdir(parents=True, exist_ok=True)
     content = (json.dumps(found, indent=1, sort_keys=True) + "\n").encode()
-    machine = re.sub(r"[^a-z0-9]+", "-", found["machine"].lower()).strip("-")
-    path = write_atomic(folder / f"{machine}.json", content)
+    path = write_atomic(folder / f"{slug(found['machine'])}.json", content)
     return json.dumps(found, indent=1) if as_json else f"{show(found)}\nwritten: {path}"

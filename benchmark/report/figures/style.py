@@ -6,12 +6,10 @@ Text stays text, so that it can be searched and copied; Verdana has nearly the s
 
 from __future__ import annotations
 
-import gc
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +19,7 @@ from matplotlib.textpath import TextPath
 
 from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
 from benchmark.report.figures.drawing.tags import resolve_tags
+from benchmark.store import no_garbage_collection
 
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
 FOREGROUND, BACKGROUND = "#1a1b1e", "#fffffe"  # replaced by the page's own colours in the inline SVG
@@ -94,7 +93,7 @@ def render_figure(
 def draw(name: str, compose: Compose, suffix: str) -> bytes:
     """The file of a figure, "svg" or "pdf"; empty if `compose` returns None."""
     date = {"svg": "Date", "pdf": "CreationDate"}[suffix]
-    with matplotlib.rc_context(), warnings.catch_warnings(), garbage_collection_disabled():
+    with matplotlib.rc_context(), warnings.catch_warnings(), no_garbage_collection():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
@@ -107,18 +106,6 @@ def draw(name: str, compose: Compose, suffix: str) -> bytes:
 def finish_svg(svg: str) -> str:
     """The SVG with shorter positions, the names of its marks, and fonts to fall back to."""
     return resolve_tags(round_coordinates(svg)).replace("'DejaVu Sans'", FONTS)
-
-
-@contextmanager
-def garbage_collection_disabled() -> Iterator[None]:
-    """Disable garbage collection: scanning the 100,000 small objects of a figure would take a fifth of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def round_coordinates(svg: str) -> str:
