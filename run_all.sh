@@ -15,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 RUNTIME="torch>=2.10 torchvision>=0.25 pandas>=2.2 matplotlib>=3.9 tabulate>=0.9 scipy>=1.13 pyyaml>=6 pydantic>=2.8
   typer>=0.15.4 rich>=13.7 jinja2>=3.1 itables>=2.4 safetensors>=0.4.5 scikit-learn>=1.5 numpy>=2 pillow>=10.4
   filelock>=3.30"
-TESTING="pytest>=8 pytest-timeout>=2.3 hypothesis>=6.100 ruff>=0.15 playwright>=1.49"
+TESTING="pytest>=8 pytest-timeout>=2.3 pytest-xdist>=3.6 hypothesis>=6.100 ruff>=0.15 playwright>=1.49"
 
 recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
@@ -58,7 +58,10 @@ word=${1:-}
 case "$word" in
   test)
     interpreter requirements-dev.txt $RUNTIME $TESTING
-    exec "$python" -m pytest "${@:2}"
+    # A process per core, each of one thread; one process where there is a GPU, as its tests fill its memory.
+    parallel="-n auto --maxprocesses 8 --dist worksteal"
+    if command -v nvidia-smi >/dev/null; then parallel=""; fi
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec "$python" -m pytest $parallel "${@:2}"
     ;;
   setup)
     interpreter requirements.txt $RUNTIME

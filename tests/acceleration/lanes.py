@@ -10,6 +10,7 @@ from benchmark.training.lane import Lane
 from methods import registry
 
 LONG = RECIPE.model_copy(update={"epochs": 12, "batch": 5, "schedule": Steps(at=(4.0, 9.0))})  # 60 steps, 48 full
+SHORT = LONG.with_epochs(6)
 COSINE = LONG.model_copy(update={"schedule": Cosine(warmup=2), "nesterov": True})
 SETTINGS = (
     *((name, {}) for name in registry.names()),

@@ -7,12 +7,12 @@ import pytest
 import torch
 from fake_cuda import STREAMED, FakeCuda, RaceDetector
 from lanes import LONG, a_lane, assert_equal, state, trained
-from tape import MACHINE, TapeRecorder
+from tape import CALLED, MACHINE, TapeRecorder
 
 from benchmark.acceleration.cuda_graphs import Recorder
 from benchmark.acceleration.feed import BatchFeed
 from benchmark.acceleration.graphed_function import Guard
-from benchmark.conformance.trial import CPU, PAIRS, Trial
+from benchmark.conformance.trial import PAIRS, Trial
 from benchmark.training.loop import Callback, Cohort, steps, train
 
 pytestmark = pytest.mark.usefixtures("torch_only")
@@ -100,7 +100,7 @@ def test_no_order_that_the_streams_allow_changes_what_a_cohort_trains(cuda, tria
     detector, context, cohort = races(cuda, trial)
     assert detector.races == []
     for run in cohort:
-        alone = trial.context()
+        alone = replace(trial.context(), machine=CALLED)
         train([run], alone)
         assert context.store.weights(run.id).read_bytes() == alone.store.weights(run.id).read_bytes()
 
@@ -171,7 +171,7 @@ def test_an_epoch_that_was_broken_off_leaves_nothing_that_the_next_one_races_wit
         del broken
         lane = trained(a_lane(trial, context=context), 4)
     assert detector.races == []
-    assert_equal(state(lane), state(trained(a_lane(trial, CPU), 4)))
+    assert_equal(state(lane), state(trained(a_lane(trial, CALLED), 4)))
 
 
 # ---- one feed for all

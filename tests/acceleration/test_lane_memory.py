@@ -62,13 +62,17 @@ class Counter(Callback):
 
 
 def runs(trial, *methods):
-    recipe = LONG.model_copy(update={"epochs": 3})
+    recipe = LONG.model_copy(update={"epochs": 2})
     return [replace(trial, method=name).run.model_copy(update={"recipe": recipe}) for name in methods]
 
 
-@MACHINES
-def test_lanes_of_every_method_are_gone_when_the_cohort_has_ended(trial, alive, machine):
-    cohort, counter = runs(trial, *registry.names()), Counter(alive)
+@pytest.mark.parametrize(
+    ("machine", "methods"),
+    [(STREAMED, registry.names()), (CPU, ("crd", "kda")), (MACHINE, ("ab", "crd"))],
+    ids=["streams", "called", "tape"],
+)
+def test_lanes_of_every_method_are_gone_when_the_cohort_has_ended(trial, alive, machine, methods):
+    cohort, counter = runs(trial, *methods), Counter(alive)
     context = replace(trial.context(), machine=machine)
     records = train(cohort, context, counter)
     assert {record.status for record in records} == {"done"}

@@ -5,10 +5,10 @@ from importlib import import_module
 
 import pytest
 import torch
-from lanes import COSINE, LONG, SETTINGS, a_lane, assert_equal, pair_of, state, trained
-from tape import MACHINE, TapeMachine, TapeRecorder
+from lanes import COSINE, LONG, SETTINGS, SHORT, a_lane, assert_equal, pair_of, state, trained
+from tape import CALLED, MACHINE, TapeMachine, TapeRecorder
 
-from benchmark.conformance.trial import CPU, PAIRS, Trial
+from benchmark.conformance.trial import PAIRS, Trial
 from benchmark.training.lane import Lane
 from benchmark.training.loop import train
 
@@ -21,17 +21,16 @@ def trial(tmp_path):
 
 
 # ---- exactness
-@pytest.mark.parametrize("recipe", [LONG, COSINE], ids=["steps", "cosine"])
-@pytest.mark.parametrize(("method", "changes"), SETTINGS, ids=str)
-def test_after_sixty_steps_replayed_weights_equal_those_of_called_steps(method, changes, recipe, tmp_path):
+@pytest.mark.parametrize(("method", "changes", "recipe"), [*((*each, SHORT) for each in SETTINGS), ("kd", {}, COSINE)])
+def test_after_many_steps_replayed_weights_equal_those_of_called_steps(method, changes, recipe, tmp_path):
     trial = Trial(method, *pair_of(method), tmp_path)
-    called, replayed = (trained(a_lane(trial, machine, recipe, **changes)) for machine in (CPU, MACHINE))
+    called, replayed = (trained(a_lane(trial, machine, recipe, **changes)) for machine in (CALLED, MACHINE))
     assert_equal(state(replayed), state(called))
     assert replayed.curve == called.curve
     assert called.graphed_step.summary() is None
     summary = replayed.graphed_step.summary()
     assert not summary["reason"]
-    assert summary["replayed"] > 20
+    assert summary["replayed"] > 10
 
 
 def test_a_cohort_replayed_equals_each_lane_called_alone(trial):
@@ -41,15 +40,15 @@ def test_a_cohort_replayed_equals_each_lane_called_alone(trial):
     for record in train(cohort, context):
         assert record.status == "done", record.error
         assert record.provenance["graphs"] is True
-        assert record.provenance["recording"]["replayed"] > 20
+        assert record.provenance["recording"]["replayed"] > 10
     for run in cohort:
-        alone = trial.context()
+        alone = replace(trial.context(), machine=CALLED)
         train([run], alone)
         left, right = (each.store.weights(run.id).read_bytes() for each in (context, alone))
         assert left == right
 
 
-@pytest.mark.parametrize(("recipe", "first"), [(LONG, MACHINE), (COSINE, CPU)], ids=["with graphs", "without"])
+@pytest.mark.parametrize(("recipe", "first"), [(LONG, MACHINE), (COSINE, CALLED)], ids=["with graphs", "without"])
 def test_a_resumed_run_is_recorded_again_and_ends_as_an_uninterrupted_one(trial, recipe, first):
     context = replace(trial.context(), machine=first, checkpoint_interval=0.0)
     run = trial.run.model_copy(update={"recipe": recipe})
@@ -59,7 +58,7 @@ def test_a_resumed_run_is_recorded_again_and_ends_as_an_uninterrupted_one(trial,
     resumed = Lane(run, replace(context, machine=MACHINE))
     resumed.setup()
     assert resumed.epoch == 5
-    assert_equal(state(trained(resumed)), state(trained(a_lane(trial, CPU, recipe))))
+    assert_equal(state(trained(resumed)), state(trained(a_lane(trial, CALLED, recipe))))
     assert resumed.graphed_step.summary()["recorded"] == 1
 
 
@@ -78,7 +77,7 @@ def test_rmsprop_on_a_device_that_it_can_be_recorded_on_is_replayed_with_the_sam
     assert called.graphed_step.summary() is None
     summary = replayed.graphed_step.summary()
     assert (summary["recorded"], summary["reason"]) == (1, "")
-    assert summary["replayed"] > 20
+    assert summary["replayed"] > 10
 
 
 # ---- when it is recorded

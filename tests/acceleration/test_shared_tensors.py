@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch.nn.functional as F
 from lanes import LONG, a_lane, assert_equal, state, trained
-from tape import MACHINE
+from tape import CALLED, MACHINE
 
-from benchmark.conformance.trial import CPU, PAIRS, Trial
+from benchmark.conformance.trial import PAIRS, Trial
 from benchmark.training.context import SharedTensorChanged
 from benchmark.training.loop import train
 from methods import registry
@@ -45,7 +45,7 @@ def test_the_others_end_as_if_each_had_trained_alone_without_replays(changing, t
     records = train(cohort, context)
     assert [record.status for record in records] == ["failed", "done", "done"]
     for run in cohort[1:]:
-        alone = trial.context()
+        alone = replace(trial.context(), machine=CALLED)
         train([run], alone)
         left, right = (each.store.weights(run.id).read_bytes() for each in (context, alone))
         assert left == right
@@ -53,6 +53,6 @@ def test_the_others_end_as_if_each_had_trained_alone_without_replays(changing, t
 
 def test_the_check_does_not_keep_a_step_from_being_replayed_with_the_same_weights(tmp_path):
     trial = Trial("kd", *PAIRS[0], tmp_path)
-    called, replayed = (trained(a_lane(trial, machine)) for machine in (CPU, MACHINE))
+    called, replayed = (trained(a_lane(trial, machine)) for machine in (CALLED, MACHINE))
     assert_equal(state(replayed), state(called))
-    assert replayed.graphed_step.summary()["replayed"] > 20
+    assert replayed.graphed_step.summary()["replayed"] > 10

@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lanes import LONG, a_lane, assert_equal, state, trained
-from tape import MACHINE, TapeRecorder
+from tape import CALLED, MACHINE, TapeRecorder
 
 from benchmark import models
 from benchmark.acceleration import graphed_function
 from benchmark.acceleration.feed import BatchFeed
 from benchmark.acceleration.graphed_function import MAX_UNSTEADY_STEPS, WARMUP_STEPS, GraphedFunction, Guard
-from benchmark.conformance.trial import CPU, PAIRS, Trial
+from benchmark.conformance.trial import PAIRS, Trial
 from benchmark.training.loop import train
 from methods import registry
 from methods.contract import Method
@@ -37,7 +37,7 @@ def summary_of_unrecorded(trial, name, method):
     """The summary of a lane whose method cannot be recorded; it ends as it would without recording."""
     registry.register(name)(method)
     own = replace(trial, method=name)
-    taped, called = trained(a_lane(own)), trained(a_lane(own, CPU))
+    taped, called = trained(a_lane(own)), trained(a_lane(own, CALLED))
     assert_equal(state(taped), state(called))
     assert taped.curve == called.curve
     return taped.graphed_step.summary()
@@ -121,19 +121,19 @@ def test_a_student_with_dropout_is_called(trial, monkeypatch):
 
 def test_an_optimiser_that_reads_its_rate_in_python_is_called(trial, few_tries):
     recipe = LONG.model_copy(update={"optimiser": "rmsprop", "lr": 0.001})
-    taped, called = (trained(a_lane(trial, machine, recipe), 3) for machine in (MACHINE, CPU))
+    taped, called = (trained(a_lane(trial, machine, recipe), 3) for machine in (MACHINE, CALLED))
     assert_equal(state(taped), state(called))
     assert "waits for the device" in taped.graphed_step.summary()["reason"]
 
 
 def test_an_optimiser_restored_on_another_kind_of_device_is_as_capturable_as_a_new_one_there(trial):
     recipe = LONG.model_copy(update={"optimiser": "rmsprop", "lr": 0.001})
-    lane = trained(a_lane(trial, CPU, recipe), 1)
+    lane = trained(a_lane(trial, CALLED, recipe), 1)
     saved = lane.optimiser.state_dict()
     saved["param_groups"][0] |= {"capturable": True, "lr": torch.tensor(0.001)}
     lane.restore_optimiser(saved)
     assert lane.optimiser.param_groups[0]["capturable"] is False
-    assert_equal(state(trained(lane)), state(trained(a_lane(trial, CPU, recipe))))
+    assert_equal(state(trained(lane)), state(trained(a_lane(trial, CALLED, recipe))))
 
 
 def test_a_run_too_short_to_be_recorded_says_so(trial):
@@ -158,7 +158,7 @@ def test_a_step_that_failed_to_be_recorded_is_called_and_not_tried_again(monkeyp
     tried = failing(monkeypatch, RuntimeError("capture failed\nwith a long trace"))
     plain = replace(trial, method="ce")
     lane = trained(a_lane(plain))
-    assert_equal(state(lane), state(trained(a_lane(plain, CPU))))
+    assert_equal(state(lane), state(trained(a_lane(plain, CALLED))))
     assert lane.graphed_step.summary() == {
         "recorded": 0, "replayed": 0, "reason": "it could not be recorded: RuntimeError: capture failed",
     }  # fmt: skip
@@ -183,7 +183,7 @@ def test_memory_that_runs_out_while_recording_is_freed_and_the_only_lane_is_call
     assert record.provenance["recording"]["reason"].startswith(f"it could not be recorded: {type(fault).__name__}: ")
     assert "did_not_fit" not in record.provenance
     assert freed == [1, 2], "once each for the teacher and the lane"
-    called = trial.context()
+    called = replace(trial.context(), machine=CALLED)
     train([run], called)
     assert context.store.weights(run.id).read_bytes() == called.store.weights(run.id).read_bytes()
 
