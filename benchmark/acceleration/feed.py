@@ -1,7 +1,7 @@
 """Feeds batches, and the teacher's outputs for them, to the lanes of a cohort.
 
 The teacher's forward pass runs on a few batches at once, because its outputs for an image do not depend on the others
-(but for last bits on processors whose products round differently for other sizes; the groups of a device have one size).
+(but for last bits, where a product rounds differently at another size: the groups of a device have one size).
 
 Where steps are recorded, the teacher and each lane have a CUDA stream of their own, and recordings read from fixed
 addresses.  The teacher computes the outputs for the next group of batches while the lanes train on this one; when all
