@@ -8,7 +8,10 @@ LONGEST = 1500  # characters of a message
 
 def printable(text: object, keep: str = "") -> str:
     """The text with spaces for line breaks, codes of terminals and whatever cannot be printed, except for `keep`."""
-    return "".join(each if each.isprintable() or each in keep else " " for each in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else " " for each in text)
 
 
 class BadInput(ValueError):

@@ -68,7 +68,7 @@ def speed(
     """Measure images per second of this training loop and of a plain loop, side by side on this machine."""
     from benchmark.acceleration.driver import check_gpu
     from benchmark.experiment import run
-    from benchmark.experiment.resolve import check_word
+    from benchmark.experiment.choices import check_word
     from benchmark.profiling import speed, suites
 
     check_word("--precision", precision, run.Precision)

@@ -19,6 +19,7 @@ def check_texts(
     methods: str | None,
     pairs: str | None,
     seeds: str | None,
+    teacher_seeds: str | None,
     precision: str | None,
     settings: Iterable[str],
     plugins: Iterable[str],
@@ -29,8 +30,9 @@ def check_texts(
         split_list(methods, "--methods")
     for pair in () if pairs is None else split_list(pairs, "--pairs"):
         check("--pairs", Pair.model_validate, pair)
-    if seeds is not None:
-        check("--seeds", parse_seeds, seeds)
+    for option, text in (("--seeds", seeds), ("--teacher-seeds", teacher_seeds)):
+        if text is not None:
+            check(option, parse_seeds, text)
     if precision is not None and precision not in get_args(Precision):
         raise BadInput(f"--precision is {', '.join(get_args(Precision))}, not {shown(precision)}")
     for assignment in settings:

@@ -42,6 +42,9 @@ SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name 
 Methods = Annotated[str | None, typer.Option("-m", "--methods", help="Methods, as in kd,sp+kd, or all.")]
 Pairs = Annotated[str | None, typer.Option("-p", "--pairs", help="TEACHER-STUDENT pairs, as in resnet56-resnet20.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, as in 0-2 or 0,3.")]
+TeacherSeeds = Annotated[
+    str | None, typer.Option("--teacher-seeds", help="Seeds of teachers: students learn from one of each.")
+]
 Epochs = Annotated[
     int | None,
     typer.Option("--epochs", min=1, max=MAX_EPOCHS, help="Epochs; the schedule is stretched in proportion."),

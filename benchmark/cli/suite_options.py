@@ -6,6 +6,8 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import typer
 
@@ -38,6 +40,7 @@ from benchmark.cli.options import (
     Settings,
     SuiteName,
     Teachers,
+    TeacherSeeds,
     as_arguments,
 )
 from benchmark.experiment.suite import split_list
@@ -49,6 +52,7 @@ def suite_options(
     methods: Methods = None,
     pairs: Pairs = None,
     seeds: Seeds = None,
+    teacher_seeds: TeacherSeeds = None,
     epochs: Epochs = None,
     dataset: DataSet = None,
     precision: Precision = None,
@@ -74,41 +78,61 @@ def suite_options(
     graphs: Graphs = True,
 ):
     """The suite's runs, the options of the sweep, and the folder of the report.  Raises BadInput."""
-    texts = {"methods": methods, "pairs": pairs, "seeds": seeds, "precision": precision}
-    check_texts(suite, **texts, settings=settings, plugins=plugin)
+    return resolve(SimpleNamespace(**locals()))
+
+
+def resolve(given: SimpleNamespace):
+    """What `suite_options` returns for these options.  Raises BadInput, before torch is loaded for what is misspelt."""
+    texts = {name: getattr(given, name) for name in ("methods", "pairs", "seeds", "teacher_seeds", "precision")}
+    check_texts(given.suite, **texts, settings=given.settings, plugins=given.plugin)
     from benchmark.cli import listing
     from benchmark.data import datasets
     from benchmark.experiment.origins import origins
-    from benchmark.experiment.resolve import Choices, load_suite
+    from benchmark.experiment.resolve import load_suite
     from benchmark.sweep.limits import make_limits
     from benchmark.sweep.options import Options
 
-    listing.open_plugins(plugin)
-    choices = Choices(
-        methods=() if methods is None else split_list(methods, "--methods"),
-        pairs=() if pairs is None else split_list(pairs, "--pairs"),
-        seeds=seeds,
-        epochs=epochs,
-        dataset=dataset,
-        precision=precision,
-        judge=judge,
-        knobs=tuple(settings),
-        teachers=listing.parse_teachers(teacher, results),
+    listing.open_plugins(given.plugin)
+    choices = choices_of(given)
+    runs = load_suite(given.suite, choices, functools.partial(datasets.content, root=given.data))
+    same = ("suite", "results", "data", "device", "lanes", "executor", "address", "cohort_gpus", "cohort_hours")
+    options = Options(
+        **{name: getattr(given, name) for name in (*same, "download", "quiet", "again", "graphs")},
+        plugins=tuple(given.plugin),
+        limits=make_limits(given.max_hours, given.budget, given.fail_fast),
+        suite_changes=as_arguments(changes_of(given)),
+        choices=choices,
+        origins=origins(runs, given.suite, choices),
     )
-    runs = load_suite(suite, choices, functools.partial(datasets.content, root=data))
-    known = origins(runs, suite, choices)
-    changes = {
-        "--epochs": epochs,
-        "--dataset": dataset,
-        "--precision": precision,
-        "--judge": judge,
-        "--set": settings,
-        "--teacher": teacher,
+    return runs, options, given.reports
+
+
+def choices_of(given: SimpleNamespace):
+    """The user's changes to the suite.  Raises BadInput."""
+    from benchmark.cli.listing import parse_teachers
+    from benchmark.experiment.choices import Choices
+
+    plain = ("seeds", "teacher_seeds", "epochs", "dataset", "precision", "judge")
+    return Choices(
+        methods=() if given.methods is None else split_list(given.methods, "--methods"),
+        pairs=() if given.pairs is None else split_list(given.pairs, "--pairs"),
+        knobs=tuple(given.settings),
+        teachers=parse_teachers(given.teacher, given.results),
+        **{name: getattr(given, name) for name in plain},
+    )
+
+
+def changes_of(given: SimpleNamespace) -> dict[str, Any]:
+    """The options that a record keeps: what changes a run beside its pair, method and seed."""
+    return {
+        "--teacher-seeds": given.teacher_seeds,
+        "--epochs": given.epochs,
+        "--dataset": given.dataset,
+        "--precision": given.precision,
+        "--judge": given.judge,
+        "--set": given.settings,
+        "--teacher": given.teacher,
     }
-    cluster = (address, cohort_gpus, cohort_hours)
-    rest = (suite, results, data, device, lanes, executor, *cluster, tuple(plugin), download, quiet, again, graphs)
-    limits = make_limits(max_hours, budget, fail_fast)
-    return runs, Options(*rest, limits, suite_changes=as_arguments(changes), choices=choices, origins=known), reports
 
 
 def suite_command(app: typer.Typer, default: str = "", judge: str | None = None) -> Callable:

@@ -51,7 +51,7 @@ OTHERS: dict[str, Callable[[Details], str]] = {  # type -> the sentence, where i
     "assertion_error": lambda error: error["msg"].removeprefix("Assertion failed, "),
 }
 
-BRANCH = re.compile(r"steps|cosine|(constrained|function|lax|nullable|tuple|literal)[-\[].*")  # of a union, in a place
+BRANCH = re.compile(r"steps|cosine|\[key\]|(constrained|function|lax|nullable|tuple|literal)[-\[].*")  # of a place
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 60

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmark.experiment.resolve import Choices
+from benchmark.experiment.choices import Choices
+from benchmark.experiment.recipes import named_recipes
 from benchmark.experiment.run import Run
-from benchmark.experiment.suite import named_recipes, suite_label, suite_path
+from benchmark.experiment.suite import PAIR_ORIGIN, suite_label, suite_path
 from benchmark.experiment.yaml_input import read_yaml
 
 Origins = dict[str, str]  # path of a value, such as recipe.lr -> its origin as text
@@ -41,9 +42,10 @@ def run_origins(run: Run, raw: dict[str, Any], suite: str, choices: Choices) -> 
     if run.content:
         found["content"] = CONTENT
     if run.teacher:
-        found["teacher"] = (
-            "--teacher" if run.teacher.student in choices.teachers else "--pairs" if choices.pairs else from_suite
-        )
+        kept = run.teacher.student in choices.teachers
+        found["teacher"] = "--teacher" if kept else "--pairs" if choices.pairs else from_suite
+        if not kept:
+            found["teacher.seed"] = teacher_seed_origin(raw, from_suite, choices)
     found |= {f"knobs.{knob}": knob_origin(run, knob, raw, suite, choices) for knob in run.knobs}
     return found | recipe_origins(run, [raw["recipe"]], raw, suite, choices)
 
@@ -55,21 +57,34 @@ def teacher_origins(run: Run, raw: dict[str, Any], suite: str, choices: Choices)
         "dataset": "--dataset" if choices.dataset else from_suite,
         "student": "--pairs" if choices.pairs else from_suite,
         "method": "every teacher's",
-        "seed": from_suite if "teacher_seed" in raw else "default",
+        "seed": teacher_seed_origin(raw, from_suite, choices),
         "judge": "--judge" if choices.judge else from_suite if "judge" in raw else "default",
     } | ({"content": CONTENT} if run.content else {})
     layers = [raw["recipe"]] if raw.get("teacher") is None else [raw["teacher"], raw["recipe"]]
     return found | recipe_origins(run, layers, raw, suite, choices)
 
 
+def teacher_seed_origin(raw: dict[str, Any], from_suite: str, choices: Choices) -> str:
+    """The origin of the seed of a teacher that the suite trains."""
+    return "--teacher-seeds" if choices.teacher_seeds else from_suite if "teacher_seeds" in raw else "default"
+
+
 def knob_origin(run: Run, knob: str, raw: dict[str, Any], suite: str, choices: Choices) -> str:
     """The origin of one knob."""
     if any(assignment.startswith(f"{run.method}.{knob}=") for assignment in choices.knobs):
         return "--set"
+    for pair, methods in (raw.get("pair_knobs") or {}).items():
+        if knob in methods.get(run.method, {}) and is_of_pair(run, pair):
+            return f"suite {suite}{PAIR_ORIGIN}{pair}"
     settings = (raw.get("knobs") or {}).get(run.method, {})
     settings = [settings] if isinstance(settings, dict) else settings
     in_suite = any(knob in values and values[knob] == run.knobs[knob] for values in settings)
     return f"suite {suite}" if in_suite else f"default of {run.method}"
+
+
+def is_of_pair(run: Run, pair: str) -> bool:
+    """Whether a run is one of the pair TEACHER-STUDENT; without a teacher it is one of every pair of its student."""
+    return pair == run.networks if run.teacher else pair.endswith(f"-{run.student}")
 
 
 def recipe_origins(run: Run, layers: list[Any], raw: dict[str, Any], suite: str, choices: Choices) -> Origins:

@@ -145,9 +145,11 @@ class Run(Frozen):
 
     @property
     def cost_key(self) -> tuple[str, ...]:
-        """Key of runs whose steps cost the same."""
-        teacher = self.teacher.id if self.teacher else ""
-        return (*self.timing_group, teacher, self.method, json.dumps(self.knobs, sort_keys=True))
+        """Key of runs whose steps cost the same: of teachers that differ in the seed alone, they do."""
+        teacher = self.teacher
+        if teacher and teacher.seed:
+            teacher = teacher.model_copy(update={"seed": 0})
+        return (*self.timing_group, teacher.id if teacher else "", self.method, json.dumps(self.knobs, sort_keys=True))
 
     @property
     def data_label(self) -> str:
@@ -157,5 +159,15 @@ class Run(Frozen):
     @property
     def label(self) -> str:
         """A short name for display, not unique."""
-        pair = f"{self.teacher.student}-{self.student}" if self.teacher else self.student
-        return f"{pair} {self.method} seed {self.seed}"
+        return f"{self.networks} {self.method} {self.seed_label}"
+
+    @property
+    def networks(self) -> str:
+        """The pair TEACHER-STUDENT, or the network alone."""
+        return f"{self.teacher.student}-{self.student}" if self.teacher else self.student
+
+    @property
+    def seed_label(self) -> str:
+        """The seed, and that of a teacher whose seed is not 0: seed 1 (teacher seed 2)."""
+        teacher = f" (teacher seed {self.teacher.seed})" if self.teacher and self.teacher.seed else ""
+        return f"seed {self.seed}{teacher}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,13 +15,14 @@ from pydantic import Field, model_validator
 
 from benchmark.errors import BadInput
 from benchmark.experiment.error_text import explain, shown
-from benchmark.experiment.run import MAX_SEED, Frozen, Judge, Rate, Recipe, Seed, Steps
+from benchmark.experiment.recipes import make_recipe
+from benchmark.experiment.run import MAX_SEED, Frozen, Judge, Rate, Recipe, Seed
 from benchmark.experiment.yaml_input import read_yaml
 from benchmark.files import file_problem
 
-HERE = Path(__file__).parent
-SUITES, RECIPES = HERE / "suites", HERE / "recipes.yaml"
+SUITES = Path(__file__).with_name("suites")
 MAX_SEEDS, MAX_LIST, MAX_NAME = 1000, 1000, 200  # seeds of a suite; entries of its other lists; characters of a name
+PAIR_ORIGIN = ", pair "  # in a record's text on the origin of a knob's value: suite NAME, pair TEACHER-STUDENT
 Name = Annotated[str, Field(max_length=MAX_NAME)]  # of a network, a data set or a method
 
 
@@ -48,6 +49,7 @@ class Pair(Frozen):
 
 Words = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_LIST)]
 Settings = Annotated[tuple[dict[str, Any], ...], Field(min_length=1, max_length=MAX_LIST)]  # {knob: value}: each a row
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_SEEDS)]
 
 
 class Suite(Frozen):
@@ -60,11 +62,12 @@ class Suite(Frozen):
     pairs: tuple[Pair, ...] = Field(min_length=1, max_length=MAX_LIST)
     methods: Words | Literal["all"] = "all"
     knobs: dict[str, Settings] = {}  # method -> its settings, where the suite departs from the defaults
+    pair_knobs: dict[Pair, dict[Name, dict[str, Any]]] = {}  # pair -> method -> what differs there, in every setting
     recipe: Recipe
     teacher: Recipe  # of the teachers; by default the students'
     lr: dict[str, Rate] = {}  # network -> its learning rate, where it departs from the recipe's
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=MAX_SEEDS)
-    teacher_seed: Seed = 0
+    seeds: Seeds = (0,)
+    teacher_seeds: Seeds = (0,)  # of each pair's teachers: every student learns from each of them
 
     @model_validator(mode="before")
     @classmethod
@@ -76,12 +79,13 @@ class Suite(Frozen):
                 value[key] = split_list(value[key])
         if isinstance(value.get("knobs"), dict):
             value["knobs"] = {method: [own] if isinstance(own, dict) else own for method, own in value["knobs"].items()}
-        value["recipe"] = parse_recipe("recipe", value.get("recipe"))
+        value["recipe"] = parse_key("recipe", lambda: make_recipe(value.get("recipe")))
         changes = {} if value.get("teacher") is None else value["teacher"]
         inherited = {"base": value["recipe"]} | changes if isinstance(changes, dict) else changes
-        value["teacher"] = parse_recipe("teacher", inherited)
-        if isinstance(value.get("seeds"), int | str):
-            value["seeds"] = parse_seeds(f"{value['seeds']}")
+        value["teacher"] = parse_key("teacher", lambda: make_recipe(inherited))
+        for key in ("seeds", "teacher_seeds"):
+            if isinstance(value.get(key), int | str):
+                value[key] = parse_key(key, lambda text=f"{value[key]}": parse_seeds(text))
         return value
 
     @model_validator(mode="after")
@@ -90,9 +94,16 @@ class Suite(Frozen):
         unknown = sorted(set(self.lr) - networks)
         if unknown:
             raise ValueError(f"lr: no pair has the network {unknown[0]!r}")
-        unknown = sorted(set(self.knobs) - set(self.methods)) if self.methods != "all" else []
-        if unknown:
-            raise ValueError(f"knobs: {unknown[0]!r} is not among the methods, {', '.join(self.methods)}")
+        strange = [str(pair) for pair in self.pair_knobs if pair not in self.pairs]
+        if strange:
+            near = difflib.get_close_matches(strange[0], map(str, self.pairs), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"pair_knobs: {strange[0]!r} is not among the pairs{hint}")
+        named = {"knobs": self.knobs} | {f"pair_knobs.{pair}": own for pair, own in self.pair_knobs.items()}
+        for key, methods in named.items():
+            unknown = sorted(set(methods) - set(self.methods)) if self.methods != "all" else []
+            if unknown:
+                raise ValueError(f"{key}: {unknown[0]!r} is not among the methods, {', '.join(self.methods)}")
         return self
 
 
@@ -105,35 +116,12 @@ def split_list(text: str, option: str = "") -> tuple[str, ...]:
     return names
 
 
-def parse_recipe(key: str, value: Any) -> Recipe:
-    """The recipe in a suite under `key`.  Raises ValueError naming the key."""
+def parse_key(key: str, parse: Callable[[], Any]) -> Any:
+    """What `parse` returns.  Raises ValueError naming the key where `parse` raises one."""
     try:
-        return make_recipe(value)
+        return parse()
     except ValueError as fault:
         raise ValueError(first_error(fault, key)) from fault
-
-
-def make_recipe(value: Any) -> Recipe:
-    """A recipe from its name, or from {base: name or recipe, changed values}; changed `epochs` scale the schedule."""
-    changes = dict(value) if isinstance(value, dict) else {"base": value}
-    base = changes.pop("base", None)
-    if base is None:
-        return Recipe.model_validate(changes)
-    if not isinstance(base, Recipe):
-        known = named_recipes()
-        if not isinstance(base, str) or base not in known:
-            raise ValueError(f"unknown recipe {shown(base)}; there are {', '.join(known)}")
-        base = Recipe.model_validate(known[base])
-    if "epochs" in changes and "schedule" not in changes:
-        unscheduled = {"epochs": changes.pop("epochs"), "schedule": Steps(at=())}  # any number of epochs is valid
-        base = base.with_epochs(Recipe.model_validate(base.model_dump() | unscheduled).epochs)
-    return Recipe.model_validate(base.model_dump() | changes)
-
-
-@cache
-def named_recipes() -> dict[str, dict[str, Any]]:
-    """The contents of recipes.yaml: name -> recipe."""
-    return read_yaml(RECIPES)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

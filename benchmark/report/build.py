@@ -85,7 +85,7 @@ def build(
         make_section(protocol, styles, predictions, baseline or BASELINE, precision.get(protocol.slug), deployed, kept)
         for protocol in all_protocols
     ]
-    extras, unreadable = extra_sections(store, kept, rules=bool(sections))
+    extras, unreadable = extra_sections(store, kept, all_protocols)
     extras = [*tuning_sections(studies, entries), *extras]
     files = render_files([*sections, *extras], formats, method_marks(entries))
     if "html" in formats:
@@ -126,10 +126,10 @@ def load_for_report(store: Store) -> Loaded:
     return require_entries(store, planned_runs(store))
 
 
-def extra_sections(store: Store, kept: FigureCache, rules: bool) -> tuple[list[Extra], list[str]]:
+def extra_sections(store: Store, kept: FigureCache, judged: Sequence[Protocol]) -> tuple[list[Extra], list[str]]:
     """The sections on the papers' claims and on speed, and a sentence for each file that cannot be read.
 
-    rules: whether the section on how numbers are judged follows them.
+    judged: the protocols that a section on how numbers are judged follows; none if there are none.
     """
     claims, unreadable = theory_sections(store, kept)
     titled = [(f"Claims · {title}", tables, figures) for title, tables, figures in claims]
@@ -139,7 +139,7 @@ def extra_sections(store: Store, kept: FigureCache, rules: bool) -> tuple[list[E
         extras.append(Extra("Speed", "speed", "How fast this suite trains, beside what it asks of itself.", tables))
     if networks := deployment_tables(store):
         extras.append(Extra("Deployment", "deployment", "What the networks cost where they are used.", networks))
-    return [*extras, *[judging_section()] * rules], [*unreadable, *complaints]
+    return [*extras, *[judging_section(judged)] * bool(judged)], [*unreadable, *complaints]
 
 
 def planned_runs(store: Store) -> list[Run]:

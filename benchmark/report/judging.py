@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from benchmark.report.error_rates import error_rates_table
 from benchmark.report.page.render import Extra
+from benchmark.report.records.cells import Protocol
 from benchmark.report.statistics.equivalence import MARGIN, TOST_LEVEL
 
 INTRO = "How the tables come to their verdicts, and how often such verdicts are wrong."
+ONE_TEACHER = (
+    "All intervals are for the one teacher that the pair has. Another teacher of the same network may change every row."
+)
+SEVERAL_TEACHERS = (
+    "Several teachers of a pair are networks that differ in nothing but their seed; every student learns from each of "
+    "them with each seed. The model is then value = row + seed + teacher; the teachers’ effects sum to 0, and a row "
+    "without a teacher has none. Teachers vary as seeds do, and an interval that leaves them out is too narrow "
+    "(Bouthillier et al., MLSys 2021, arXiv:2103.03098). So the error of a taught row minus a row without a teacher "
+    "contains the variance between teachers, divided by their number. Between taught rows the teacher’s effect "
+    "cancels; what a teacher, or a seed, does to one row alone is in the error where the runs show it (F test, p < "
+    "0.25). Degrees of freedom are Satterthwaite’s, for each difference its own: few teachers give wide intervals. "
+    "The interval of a single cell is by two-way clusters, of teachers and of seeds (Cameron, Gelbach & Miller 2011). "
+    "Intervals of a pair with one teacher hold for that teacher alone."
+)
 RULES = (
     "One model per pair of networks: value = row + seed, fitted by least squares to all runs of the pair. Its "
     "residual standard deviation serves every comparison of that pair, also those of a row with one seed. If Brown "
@@ -24,12 +41,13 @@ RULES = (
     "difference and spread stay as they are. The spread is that between seeds, pooled over the pair’s students (of "
     "all pairs, where one has single seeds only); a published spread enters where its number of runs is printed, and "
     "otherwise their number is taken as exact.",
-    "All intervals are for the one teacher that the pair has. Another teacher of the same network may change every "
-    "row.",
+    ONE_TEACHER,
     "Of several attempts at a run by the same code the first that is done counts, whatever its score.",
 )
 
 
-def judging_section() -> Extra:
-    """The section."""
-    return Extra("How numbers are judged", "judging", INTRO, [error_rates_table()], points=RULES)
+def judging_section(protocols: Iterable[Protocol] = ()) -> Extra:
+    """The section; protocols: those of the report, some of which may have pairs with several teachers."""
+    several = any(max(protocol.teacher_counts, default=1) > 1 for protocol in protocols)
+    points = tuple(SEVERAL_TEACHERS if several and point == ONE_TEACHER else point for point in RULES)
+    return Extra("How numbers are judged", "judging", INTRO, [error_rates_table()], points=points)

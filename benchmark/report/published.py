@@ -25,10 +25,10 @@ from pathlib import Path
 
 from benchmark.experiment.suite import make_recipe
 from benchmark.report.formatting import count_of, flatten
+from benchmark.report.records.by_pair import cell_knobs
 from benchmark.report.records.cells import Cell, Pair, Protocol, Terms
 from benchmark.report.statistics.equivalence import INCONCLUSIVE, Equivalence, equivalence
-from benchmark.report.statistics.model import Spread
-from benchmark.report.statistics.summary import Summary, rounded
+from benchmark.report.statistics.summary import Spread, Summary, rounded
 
 FILE = Path(__file__).with_name("published.csv")
 OTHER_PROTOCOL = "different protocol"
@@ -78,7 +78,7 @@ class PublishedNumber:
         teacher = cell.pair.teacher.student if cell.pair.teacher else self.teacher
         if self.metric != "top1" or self.teacher != teacher or self.student not in ("", cell.pair.student):
             return False
-        ours = json.loads(cell.row.knobs or "{}")
+        ours = cell_knobs(cell) if cell.row.kind == "method" else {}
         theirs = json.loads(self.knobs or "{}")
         return method_parts(self.method) == method_parts(cell.row.method or cell.row.kind) and all(
             ours.get(knob, value) == value for knob, value in theirs.items()
@@ -94,6 +94,7 @@ class PublishedMatch:
     departures: tuple[str, ...] = ()  # differences between the cell's runs and the number's protocol
     spread: Spread | None = None  # of our runs between seeds; None: no pair of the protocol has one
     spread_of: str = ""  # what it was pooled over
+    independent: float | None = None  # runs that count, where runs share a teacher or a seed; None: all
 
     @property
     def ours(self) -> Summary:
@@ -104,7 +105,7 @@ class PublishedMatch:
     def comparison(self) -> Equivalence:
         """Ours minus the published number, fractions; its spread enters where it is printed with its number of runs."""
         difference = rounded(self.ours.mean - float(self.quoted.value) / 100)
-        return equivalence(difference, self.ours.n, self.spread, self.quoted.standard_error)
+        return equivalence(difference, self.independent or self.ours.n, self.spread, self.quoted.standard_error)
 
     @property
     def verdict(self) -> str:
@@ -122,6 +123,9 @@ class PublishedMatch:
         if comparison.low is None:
             return "no spread is known"
         needed = comparison.seeds_needed
+        if self.independent:
+            what = "runs, each with a teacher and seed of its own,"
+            return f"{max(needed, 2)} {what} would settle it" if needed else f"more {what} would not settle it"
         return (
             f"{count_of(max(needed, self.ours.n + 1), 'seed')} would settle it"
             if needed

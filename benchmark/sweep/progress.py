@@ -66,9 +66,10 @@ class LiveProgress(PlainProgress):
 @contextmanager
 def progress_display(cohort: list[Run], quiet: bool) -> Iterator[Callback]:
     """A callback that suits the output: live in a terminal, plain lines elsewhere, silent if `quiet`."""
-    teacher = next((f"{run.teacher.student}-" for run in cohort if run.teacher), "")
+    first = next((run for run in cohort if run.teacher), cohort[0])
+    teacher = f"{first.teacher.student}-" if first.teacher else ""
     students = ", ".join(dict.fromkeys(run.student for run in cohort))
-    title = f"{teacher}{students} seed {cohort[0].seed}"
+    title = f"{teacher}{students} {first.seed_label}"
     console = Console()
     if quiet:
         yield Callback()
@@ -91,8 +92,7 @@ def outcome(record: Record) -> str:
 
 def run_label(run: Run) -> str:
     """A run's label with the knobs that are not at their defaults, so that two settings of a method look different."""
-    pair = f"{run.teacher.student}-{run.student}" if run.teacher else run.student
-    return f"{pair} {setting(run.method, run.knobs)} seed {run.seed}"
+    return f"{run.networks} {setting(run.method, run.knobs)} {run.seed_label}"
 
 
 def setting(method: str, knobs: Mapping[str, Any]) -> str:

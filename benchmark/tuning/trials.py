@@ -30,6 +30,8 @@ Planned = tuple[Study, list[list[Run]]]  # a study, and the runs of each of its 
 def plan_studies(runs: Sequence[Run], suite: str, asked: Asked, count: int, seed: int) -> list[Planned]:
     """A study with `count` trials for every method and setting of the runs; one trial where there is nothing to tune.
 
+    Pairs with values of their own in `pair_knobs` are a setting each, hence a study.
+
     suite: its name as records keep it.  Raises BadInput if a space has too few values.
     """
     groups: dict[tuple[str, str], list[Run]] = {}

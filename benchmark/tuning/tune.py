@@ -20,7 +20,7 @@ from benchmark.sweep import runner
 from benchmark.sweep.options import Options
 from benchmark.tuning.spaces import parse_spaces
 from benchmark.tuning.trials import Planned, plan_studies
-from benchmark.tuning.tuned_suite import check_target, suite_value, write_suite
+from benchmark.tuning.tuned_suite import check_expressible, check_target, suite_value, write_suite
 
 
 def tune(
@@ -39,6 +39,7 @@ def tune(
     suite_value(suite, {})
     asked = parse_spaces(knobs, dict.fromkeys(run.method for run in runs))
     planned = plan_studies(runs, label, asked, trials, seed)
+    check_expressible(suite, planned)
     everything = list({run.id: run for _, found in planned for trial in found for run in trial}.values())
     options = replace(options, origins=trial_origins(planned, options.origins))
     runner.make_plan(everything, options)  # what cannot be trained is said before a study is written
@@ -46,7 +47,7 @@ def tune(
     keep_studies(studies, options.results)
     failed = runner.run(everything, options)
     scores = top1_scores(Store(options.results), studies)
-    write_suite(target, suite, studies, scores)
+    write_suite(target, suite, planned, scores)
     return f"{show(studies, scores)}\n\n{target} has the best settings; {next_command(target, options)}", failed
 
 

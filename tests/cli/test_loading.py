@@ -49,6 +49,7 @@ def test_wrong_suites_and_options_are_refused_before_torch_is_loaded(tmp_path):
         ["plan", "nosuch"],
         ["plan", odd],
         ["run", "crd", "--seeds", "x"],
+        ["run", "crd", "--teacher-seeds", "x"],
         ["run", "crd", "-p", "resnet20"],
         ["run", "crd", "-m", "ce,,kd"],
         ["run", "crd", "--precision", "fp16"],

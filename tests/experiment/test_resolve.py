@@ -264,7 +264,7 @@ def test_the_plain_student_is_shared_between_pairs_of_the_same_student(write_sui
 
 
 def test_every_seed_learns_from_the_same_teacher(write_suite):
-    runs = runs_of(load_suite(write_suite(seeds="0-3", teacher_seed=5)), "kd")
+    runs = runs_of(load_suite(write_suite(seeds="0-3", teacher_seeds=5)), "kd")
     assert [run.seed for run in runs] == [0, 1, 2, 3]
     assert {run.teacher.id for run in runs} == {runs[0].teacher.id}
     assert runs[0].teacher.seed == 5
@@ -406,7 +406,8 @@ def test_the_origin_of_the_hash_is_the_folder(write_suite):
         ({"seeds": "2-0"}, ["seeds", "0-2"]),
         ({"seeds": [-1]}, ["seeds"]),
         ({"seeds": []}, ["seeds"]),
-        ({"teacher_seed": -1}, ["teacher_seed"]),
+        ({"teacher_seed": 0}, ["teacher_seed: there is no such key", "did you mean 'teacher_seeds'"]),
+        ({"teacher_seeds": -1}, ["teacher_seeds", "0-2"]),
         ({"judge": "tests"}, ["judge", "'test' or 'holdout'"]),
     ],
     ids=lambda value: "" if isinstance(value, list) else str(value)[:60],

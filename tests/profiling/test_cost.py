@@ -261,7 +261,7 @@ def test_memory_is_given_back_after_every_pair_and_every_record(options, monkeyp
     real = cost.cost_record
     monkeypatch.setattr(cost, "cost_record", lambda *given: order.append("record") or real(*given))
     other = [run.model_copy(update={"teacher": runs("kd", seed=9)[0].teacher}) for run in runs("kd")]
-    other[0] = other[0].model_copy(update={"teacher": other[0].teacher.model_copy(update={"seed": 5})})
+    other[0] = other[0].model_copy(update={"teacher": other[0].teacher.model_copy(update={"student": "resnet20"})})
     assert len(cost.measure([*runs("kd", "sp"), *other], options)) == 3
     assert order == ["record", "free", "record", "free", "free", "record", "free", "free"]
 

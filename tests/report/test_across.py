@@ -14,7 +14,14 @@ from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.figures.ranks import rank_figure
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
-from benchmark.report.statistics.across import cliques, interquartile_mean, probability_of_improvement, rank_rows
+from benchmark.report.statistics.across import (
+    RESAMPLES,
+    SEED,
+    cliques,
+    interquartile_mean,
+    probability_of_improvement,
+    rank_rows,
+)
 from benchmark.report.tables.across import across_table, overview
 from benchmark.report.tables.text_formats import to_csv, to_markdown
 
@@ -109,6 +116,17 @@ def test_the_bootstrap_resamples_runs_within_each_pair():
         draws.append(share_of_wins(*samples))
     _, low, high = probability_of_improvement(row, other)
     assert (low, high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.06)
+
+
+def test_the_intervals_are_those_of_scipys_bootstrap_with_the_same_seed():
+    row, other = [[0.70, 0.71, 0.72], [0.80, 0.83, 0.84, 0.81]], [[0.705, 0.70, 0.715, 0.71], [0.81, 0.82]]
+    options = {"n_resamples": RESAMPLES, "method": "percentile", "vectorized": False}
+    for strata, statistic, found in (
+        (row + other, lambda *each: share_of_wins(each[:2], each[2:]), probability_of_improvement(row, other)),
+        (row, lambda *each: stats.trim_mean(np.concatenate(each), 0.25), interquartile_mean(row)),
+    ):
+        made = stats.bootstrap(strata, statistic, rng=np.random.default_rng(SEED), **options)
+        assert found[1:] == pytest.approx(tuple(made.confidence_interval), abs=1e-14)
 
 
 # ---- the table

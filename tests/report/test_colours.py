@@ -1,5 +1,6 @@
 """Tests of colours and markers: fixed by the method's name, one for each method, shades for its settings."""
 
+import re
 from colorsys import rgb_to_hls
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmark.report.records.cells import Protocol, Row
 
 OTHERS = {"__init__", "blocks", "ce", "composition", "contract", "registry", "source_hash"}
 METHODS = sorted({path.stem for path in (Path(__file__).parents[2] / "methods").glob("*.py")} - OTHERS)
+PAGE_STYLE = (Path(__file__).parents[2] / "benchmark/report/page/page.css").read_text()
 
 
 def protocol(*rows):
@@ -22,7 +24,22 @@ def protocol(*rows):
 
 def test_no_two_methods_of_the_project_look_alike():
     assert len(METHODS) >= 21
-    assert len({method_style(name) for name in METHODS}) == len(METHODS)
+    assert len({method_style(name)[0] for name in METHODS}) == len(METHODS)
+    settings = [method_style(name, variant) for name in METHODS for variant in range(2)]
+    assert len(set(settings)) == len(settings)
+
+
+def luminance(colour):
+    """The relative luminance, as the Web Content Accessibility Guidelines define it."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
+    return sum(share * v for share, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("paper", re.findall(r"--card: (#\w+)", PAGE_STYLE))
+def test_every_colour_stands_out_from_the_paper_in_light_and_in_dark(paper):
+    for colour in PALETTE:
+        low, high = sorted(map(luminance, (colour, paper)))
+        assert (high + 0.05) / (low + 0.05) > 2, colour
 
 
 def test_a_methods_colour_does_not_depend_on_the_other_rows():

@@ -135,7 +135,7 @@ def test_single_seeds_are_compared_on_the_images_and_the_caption_calls_it_test_s
     write_correct(store, a_run("kd"), [1, 1, 0, 0, 1])
     write_correct(store, a_run("hint"), [1, 1, 1, 1, 0])
     one = comparison_of(store, "hint", "kd")
-    assert (one.images.first, one.images.second, one.images.p, one.images.seed) == (2, 1, 1.0, 0)
+    assert (one.images.first, one.images.second, one.images.p, one.images.block) == (2, 1, 1.0, 0)
     assert (one.paired.n, one.verdict) == (1, "n too small")
     text = to_markdown(comparison_table(only_protocol(store), [one]))
     assert "1.000 (2 : 1 images, seed 0)" in text and "noise of the test images only" in text
@@ -147,7 +147,7 @@ def test_predictions_of_another_attempt_are_not_taken_for_those_of_the_one_that_
         write_correct(store, a_run(method, 1), correct)
     write_correct(store, a_run("kd", 0), [1, 1, 0, 0, 0])  # 0.4, the record says 0.6
     write_correct(store, a_run("hint", 0), [1, 1, 1, 1, 0])
-    assert comparison_of(store, "hint", "kd").images.seed == 1
+    assert comparison_of(store, "hint", "kd").images.block == 1
 
 
 def test_prediction_files_without_the_correct_images_give_no_test_on_images_and_the_table_says_so(tmp_path):

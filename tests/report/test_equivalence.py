@@ -9,7 +9,7 @@ from scipy import stats
 from benchmark.report.error_rates import error_rates_table, read_error_rates
 from benchmark.report.statistics.equivalence import equivalence
 from benchmark.report.statistics.families import against, best_rows
-from benchmark.report.statistics.model import Spread, fit_pair
+from benchmark.report.statistics.model import fit_pair
 from benchmark.report.statistics.simulation import (
     baseline_verdicts,
     best_of_column,
@@ -19,6 +19,7 @@ from benchmark.report.statistics.simulation import (
     seed_spread,
     unequal_variances,
 )
+from benchmark.report.statistics.summary import Spread
 from benchmark.report.tables.text_formats import to_markdown
 
 

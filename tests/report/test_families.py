@@ -8,9 +8,9 @@ from scipy import stats
 
 from benchmark.report.statistics.equal_variances import statistic
 from benchmark.report.statistics.families import against, all_pairs_p, best_rows, family_loadings
-from benchmark.report.statistics.max_t import max_t_p, max_t_quantile, product_structure
-from benchmark.report.statistics.model import Spread, fit_pair, pooled
-from benchmark.report.statistics.studentized import studentized_range_p
+from benchmark.report.statistics.max_t import max_t_p, max_t_quantile, product_structure, studentized_range_p
+from benchmark.report.statistics.model import fit_pair
+from benchmark.report.statistics.summary import Spread, pooled
 
 HALF = round(math.sqrt(0.5), 9)  # loadings that give correlations of 0.5
 COLUMN = {

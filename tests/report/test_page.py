@@ -11,7 +11,7 @@ import pytest
 from test_report import NASTY, a_record, a_run, a_store
 
 from benchmark.report.build import build
-from benchmark.report.page.render import equation, render, sort_value
+from benchmark.report.page.render import equation, page_caption, render, sort_value
 from benchmark.report.page.run_details import MAX_POINTS, details, details_json, origin
 from benchmark.report.page.sections import Extra, Section
 from benchmark.report.records.entries import load_entries
@@ -251,7 +251,7 @@ def test_the_first_screen_has_the_board_and_the_figure_and_its_findings(visit, r
     for part in (".board table", ".findings ol", ".headline svg"):
         box = page.locator(part).first.bounding_box()
         assert box["y"] < 900 and box["x"] + box["width"] <= 1600, part
-    assert page.locator(".findings li").count() == 3
+    assert page.locator(".findings li").count() == 2  # costs were not measured
 
 
 @pytest.mark.browser
@@ -341,6 +341,33 @@ def test_nothing_is_wider_than_the_window(visit, report, width):
     assert page.evaluate(wide) <= width and box["x"] >= 0 and box["x"] + box["width"] <= width
     inner = page.locator("dialog[open] .inner")
     assert inner.evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+LINES = """text => {
+  const box = text.getBoundingClientRect(), style = getComputedStyle(text);
+  return Math.round(box.height / parseFloat(style.lineHeight));
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1000, 1600])
+def test_captions_show_two_lines_at_most_and_a_button_shows_the_rest(visit, report, width):
+    page = visit(report, width)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    captions = page.locator("main .caption .text")
+    counts = captions.evaluate_all(f"texts => texts.map({LINES})")
+    assert len(counts) > 10 and set(counts) <= {1, 2}
+    caption = page.locator("section:first-of-type .table .caption").first
+    caption.get_by_role("button", name="more").click()
+    assert caption.locator(".text").evaluate(LINES) > 2 and caption.get_by_role("button", name="less").is_visible()
+    caption.get_by_role("button", name="less").click()
+    assert caption.locator(".text").evaluate(LINES) == 2
+
+
+@pytest.mark.browser
+def test_without_scripts_captions_are_whole(visit, report):
+    page = visit(report, 1000, scripts=False, java_script_enabled=False)
+    assert max(page.locator("main .caption .text").evaluate_all(f"texts => texts.map({LINES})")) > 2
 
 
 @pytest.mark.browser
@@ -444,6 +471,14 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
 )
 def test_cells_are_sorted_by_the_number_at_their_beginning(text, value):
     assert sort_value(TableCell(text)) == value
+
+
+def test_a_caption_on_the_page_begins_with_what_is_its_own_and_loses_no_sentence():
+    shared, own = "Scored on the test images; n = 3 runs per cell.", "Means of 0.5 %. Bold: best."
+    for text in (f"{shared} {own}", f"a suite · 2 epochs. {shared} {own}"):
+        table = Table("t", "Accuracy · a suite · 2 epochs", text, (), (), None)
+        assert page_caption(table) == f"{own} {shared}"
+    assert page_caption(Table("t", "Speed", "No judge.", (), (), None)) == "No judge."
 
 
 def test_a_methods_equation_is_the_indented_text_of_its_docstring():

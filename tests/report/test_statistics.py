@@ -37,19 +37,19 @@ def test_a_paired_interval_is_that_of_the_differences():
     assert (found.mean, found.low, found.high) == pytest.approx((0.009, expected.low, expected.high))
     assert found.sd == pytest.approx(np.std([0.012, 0.006, 0.017, 0.001], ddof=1))
     assert found.p == pytest.approx(stats.ttest_rel(list(a.values()), list(b.values())).pvalue)
-    assert (found.n, found.seeds, found.sign_flip) == (4, (0, 1, 2, 3), None)
+    assert (found.n, found.blocks, found.sign_flip) == (4, (0, 1, 2, 3), None)
     back = paired_difference(b, a)
     assert (back.mean, back.low, back.p) == pytest.approx((-found.mean, -found.high, found.p))
 
 
 def test_only_seeds_in_common_are_paired():
     found = paired_difference({0: 0.70, 1: 0.72, 5: 0.9}, {1: 0.70, 0: 0.69, 7: 0.1})
-    assert (found.mean, found.seeds) == (pytest.approx(0.015), (0, 1))
+    assert (found.mean, found.blocks) == (pytest.approx(0.015), (0, 1))
     assert paired_difference({0: 0.7}, {1: 0.7}) is None
 
 
 def test_one_seed_has_a_difference_and_nothing_else():
-    assert paired_difference({3: 0.75}, {3: 0.5}) == Paired(0.25, 1, seeds=(3,))
+    assert paired_difference({3: 0.75}, {3: 0.5}) == Paired(0.25, 1, blocks=(3,))
 
 
 @pytest.mark.parametrize(

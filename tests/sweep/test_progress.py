@@ -9,8 +9,10 @@ from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.store import Record, Store
 from benchmark.sweep import estimate, runner
 from benchmark.sweep.options import Options
-from benchmark.sweep.progress import PlainProgress, outcome, run_label, setting
+from benchmark.sweep.progress import PlainProgress, outcome, progress_display, run_label, setting
 from methods import registry
+
+ERROR = {"type": "Failed", "message": "no memory"}
 
 
 def a_lane(run, top1):
@@ -34,6 +36,25 @@ def test_two_settings_of_a_method_look_different_while_they_train_and_in_the_pla
         "resnet20-resnet8 lsh (hashes 1024) seed 0",
         "resnet20-resnet8 lsh (hashes 4096) seed 0",
     ]
+
+
+def test_runs_that_differ_in_the_teachers_seed_alone_look_different(tmp_path, capsys):
+    runs = load_suite("digits", Choices(methods=("kd",), seeds="0", teacher_seeds="0,3"))
+    assert [run_label(run) for run in runs] == [
+        "resnet20-resnet8 kd seed 0",
+        "resnet20-resnet8 kd seed 0 (teacher seed 3)",
+    ]
+    plain = load_suite("digits", Choices(methods=("ce",), seeds="0"))
+    with progress_display([*plain, runs[1]], quiet=False) as display:
+        display.on_run_end(Record(id=runs[1].id, run=runs[1].model_dump(mode="json"), status="failed", error=ERROR))
+    assert capsys.readouterr().out.startswith("resnet20-resnet8 seed 0 (teacher seed 3) · kd: failed: ")
+
+
+def test_a_plan_counts_teachers_and_crosses_them_with_seeds(tmp_path):
+    runs = load_suite("digits", Choices(methods=("ce", "kd"), seeds="0-1", teacher_seeds="0-2"))
+    options = Options("digits", tmp_path, tmp_path, "cpu")
+    text = estimate.describe(runner.make_plan(runs, options), options)
+    assert text.startswith("11 runs: 0 finished, 11 to do, 0 unfit\n")  # 3 teachers, 2 of ce, 3 x 2 of kd
 
 
 def test_a_setting_at_its_defaults_is_named_by_its_method_alone():

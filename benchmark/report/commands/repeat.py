@@ -15,7 +15,7 @@ from benchmark.errors import printable
 from benchmark.files import file_problem
 from benchmark.report.records.cells import Cell
 from benchmark.report.records.entries import Entry
-from benchmark.report.tables.accuracy import repeat_command
+from benchmark.report.tables.rerun import repeat_command
 
 PLACEHOLDER = "PATH"
 FILES = (".py", ".yaml", ".yml", ".pth", ".pt", ".safetensors")  # other names are of modules and suites

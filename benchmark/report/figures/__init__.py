@@ -40,7 +40,7 @@ def protocol_figures(
     of kind "deployment"; kept: figures drawn for earlier reports.
     """
     if kept.folder:
-        kept = kept.of([*protocol_parts(protocol), repr(list(styles.items())), baseline])
+        kept = kept.of([*protocol_parts(protocol), repr([styles[row] for row in protocol.rows]), baseline])
     specs = [
         *gap_figures(protocol),
         *forest_figures(protocol, baseline),

@@ -47,7 +47,7 @@ def per_epoch(curves: Iterable[Sequence[float | None]]) -> np.ndarray:
     curves = list(curves)
     array = np.full((len(curves), max(map(len, curves), default=0)), np.nan)
     for line, curve in zip(array, curves, strict=True):
-        line[: len(curve)] = [np.nan if value is None else value for value in curve]
+        line[: len(curve)] = np.array(curve, float)
     return array
 
 

@@ -13,20 +13,21 @@ from benchmark.report.figures.panels import FigureSpec
 from benchmark.report.figures.style import BACKGROUND
 from benchmark.report.formatting import format_interval, format_points
 from benchmark.report.records.cells import Pair, Protocol, Row
+from benchmark.report.statistics.blocks import matched
 from benchmark.report.statistics.families import Contrast
 from benchmark.report.tables.comparisons import BASELINE, baseline_contrasts
-from benchmark.report.tables.table import percent_level
+from benchmark.report.tables.table import percent_level, teachers_phrase
 
 MAX_REACH = 2.5  # the axis extends to at most this multiple of the largest difference
 CAPTION = (
     "Top-1 accuracy after the last epoch minus that of {}, in percentage points, with {} intervals that hold for "
     "all rows together (Dunnett), cut off at the frame. Small dots: seeds. Hollow: n too small. An interval that "
-    "contains 0 tells nothing apart; all for this one teacher."
+    "contains 0 tells nothing apart; all {}."
 )
 
 
 def forest_figures(protocol: Protocol, baseline: str = BASELINE) -> list[FigureSpec]:
-    """The figure against the named method or, without scores of it, the plain student; empty without a common seed."""
+    """The figure against the named method or, without scores of it, the plain student; empty without a common block."""
     base = protocol.baseline_row(baseline)
     differences = baseline_contrasts(protocol, base) if base else {}
     if not differences:
@@ -38,8 +39,10 @@ def forest_figures(protocol: Protocol, baseline: str = BASELINE) -> list[FigureS
     low, high = 100 * min(0.0, *ends), 100 * max(0.0, *ends)
     limits = padded(max(-reach, low), min(reach, high)) if high > low else (-1.0, 1.0)
     panel = partial(draw_forest, base=base, differences=differences, limits=limits)
-    title, caption = f"Differences to {base.label}", CAPTION.format(base.label, percent_level())
-    return [FigureSpec("forest", title, caption, panel, axis="", legend=None, shared_labels=True)]
+    caption = CAPTION.format(base.label, percent_level(), teachers_phrase(protocol))
+    return [
+        FigureSpec("forest", f"Differences to {base.label}", caption, panel, axis="", legend=None, shared_labels=True)
+    ]
 
 
 def draw_forest(
@@ -53,16 +56,16 @@ def draw_forest(
 ) -> list[Row]:
     """Draw mean, interval and seeds of each row's difference; return the drawn rows."""
     rows = order_by_effect({key: contrast.difference for key, contrast in differences.items()})
-    baseline = protocol.cells[base, pair].by_seed
+    baseline = protocol.cells[base, pair].by_block()
     for index, row in enumerate(rows):
         if (row, pair) not in differences:
             continue
         difference, (colour, marker) = differences[row, pair], styles[row]
         draw_difference(axes, index, row, difference, {"color": colour, "marker": marker})
-        values = protocol.cells[row, pair].by_seed
-        common = sorted(values.keys() & baseline.keys())
+        common = matched(protocol.cells[row, pair].by_block(), baseline)
         if len(common) > 1:
-            draw_seeds(axes, {s: 100 * (values[s] - baseline[s]) for s in common}, index + 0.3, row, "points")
+            dots = {block: 100 * (own - other) for block, (own, other) in common.items()}
+            draw_seeds(axes, dots, index + 0.3, row, "points")
     label_rows(axes, rows, limits, 0.0)
     axes.set_xlabel(f"minus {base.label} (points)")
     return [row for row in rows if (row, pair) in differences]

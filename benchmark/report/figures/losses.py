@@ -17,7 +17,7 @@ from benchmark.report.figures.drawing.colours import Style
 from benchmark.report.figures.panels import FigureSpec, add_line_legend
 from benchmark.report.formatting import slug
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
-from benchmark.report.records.entries import Entry, finite_number
+from benchmark.report.records.entries import Entry, finite_numbers
 
 LINE_STYLES = ("-", "--", "-.", ":")  # of the first, second, third and further terms in a figure
 LOG_SCALE_RATIO = 10  # a scale is logarithmic if the largest value exceeds this multiple of the smallest
@@ -81,7 +81,7 @@ def draw_terms(
 
 def term_curves(cell: Cell, term: str) -> np.ndarray:
     """The values of a term as an array (seeds, epochs)."""
-    return per_epoch(list(map(finite_number, loss_terms(entry).get(term, ()))) for entry in cell.scored)
+    return per_epoch(finite_numbers(loss_terms(entry).get(term, ())) for entry in cell.scored)
 
 
 def term_line_style(rank: int) -> str:

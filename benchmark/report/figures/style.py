@@ -110,7 +110,7 @@ def finish_svg(svg: str) -> str:
 
 def round_coordinates(svg: str) -> str:
     """The SVG with path data and positions truncated to hundredths of a point."""
-    return re.sub(r' (?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
+    return re.sub(r' (?:d|x|y)="[^"]*"', lambda match: re.sub(r"(?<=\.\d\d)\d+", "", match[0]), svg)
 
 
 @cache

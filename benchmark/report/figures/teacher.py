@@ -20,11 +20,17 @@ def draw_teacher(axes: Axes, protocol: Protocol, pair: Pair, cost: float | None 
 
 
 def teacher_score(protocol: Protocol, pair: Pair) -> float | None:
-    """The teacher's top-1 in percent, from its record or its students' records; None if it is in neither."""
+    """The teacher's top-1 in percent, the mean of several, from its record or its students'; None if in neither."""
     cell = protocol.cells.get((Row("teacher"), pair))
     summary = cell and cell.summary()
     value = summary.mean if summary else cell and cell.reported_top1
     return None if value is None else 100 * value
+
+
+def teacher_scores(protocol: Protocol, pair: Pair) -> dict[int, float]:
+    """Seed of a teacher -> its top-1, a fraction; empty where the students are judged on other images."""
+    cell = protocol.cells.get((Row("teacher"), pair))
+    return dict(cell.teacher_scores) if cell else {}
 
 
 def teacher_size(protocol: Protocol, pair: Pair, name: str, name_in_students: str) -> float | None:

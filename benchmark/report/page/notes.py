@@ -10,7 +10,7 @@ from benchmark.report.docstrings import parse_docstring
 from benchmark.report.formatting import count_of, describe_differences, join_distinct, natural_key
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import FAILURES, Entry, newest_by_method
-from benchmark.report.tables.accuracy import repeat_command
+from benchmark.report.tables.rerun import repeat_command, seeds_text
 
 VERBS = (("train", "train"), ("judged", "judge"))  # count in the record -> verb in the text
 
@@ -59,7 +59,7 @@ def failures(protocols: Iterable[Protocol]) -> list[Failure]:
     for protocol in protocols:
         for cell in protocol.cells.values():
             for entry in (entry for entry in cell.entries if entry.state in FAILURES):
-                what = f"{cell.row.label}, {cell.pair.label}, seed {entry.run.seed}"
+                what = f"{cell.row.label}, {cell.pair.label}, {seeds_text(cell, [entry])}"
                 trace = (entry.record.error or {}).get("trace", "")
                 fields = (
                     what,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
@@ -12,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-
-SENTENCE = re.compile(r"(?<=\.) ")
-CAPTION_LENGTH = 190  # characters of a caption that are always shown: two lines
 
 
 def pack(text: str) -> str:
@@ -35,12 +31,3 @@ def library() -> dict[str, str]:
     package = distribution("itables")
     code = Path(package.locate_file("itables/html/dt_bundle.js")).read_text(encoding="utf-8")
     return {"version": package.version, "code": pack(code)}
-
-
-def split_caption(text: str) -> tuple[str, str]:
-    """The sentences of a caption that fill two lines at most, at least one; and the rest."""
-    sentences = SENTENCE.split(text.strip())
-    count = 1
-    while count < len(sentences) and len(" ".join(sentences[: count + 1])) <= CAPTION_LENGTH:
-        count += 1
-    return " ".join(sentences[:count]), " ".join(sentences[count:])

@@ -15,17 +15,18 @@ from markupsafe import Markup
 
 from benchmark.report.docstrings import LEGEND, status_mark
 from benchmark.report.figures.drawing.colours import styles_of
-from benchmark.report.figures.style import FOREGROUND
-from benchmark.report.formatting import MISSING, disambiguate, slug
+from benchmark.report.figures.style import FOREGROUND, RenderedFigure
+from benchmark.report.formatting import MISSING, count_of, disambiguate, slug
 from benchmark.report.page.front import front
 from benchmark.report.page.notes import MethodNote, failures, method_notes, provenance
-from benchmark.report.page.packing import embed, library, pack, split_caption
+from benchmark.report.page.packing import embed, library, pack
 from benchmark.report.page.run_details import details_json
 from benchmark.report.page.sections import Extra, Section
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import Entry
 from benchmark.report.tables.table import Table, TableCell, TableLine
 
+SHARED = re.compile(r"\A(Scored on the [^.]*\.) (.+)\Z", re.S)  # `scoring_sentence`, and the rest of a caption
 HERE = Path(__file__).parent
 SCRIPTS = ("page.js", "figures.js", "tables.js")
 THOUSANDS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -70,6 +71,7 @@ def render(
             complaints=complaints,
             failures=failures(protocols),
             methods=methods,
+            taught=len({entry.run.method for entry in entries if entry.record and entry.run.teacher}),
             labels=method_by_label(protocols, methods),
             provenance=provenance(entries),
             stale=sum(entry.stale for entry in entries),
@@ -89,7 +91,8 @@ def template_environment() -> Environment:
     )
     environment.globals |= {
         "table_grid": table_grid,
-        "split_caption": split_caption,
+        "page_caption": page_caption,
+        "count_of": count_of,
         "initial_selection": initial_selection,
         "mark_legend": mark_legend,
     }
@@ -136,6 +139,12 @@ def mark_legend(table: Table, labels: Mapping[str, Method]) -> list[str]:
     """The explanations of the marks that occur in a table."""
     marks = {labels[line.label].mark for line in table.lines if line.label in labels}
     return [text for mark, text in LEGEND.items() if mark in marks]
+
+
+def page_caption(item: Table | RenderedFigure) -> str:
+    """The caption without the protocol, which the heading names; the sentence that all captions share comes last."""
+    text = item.caption.removeprefix(f"{item.title.partition(' · ')[2]}. ")
+    return SHARED.sub(r"\2 \1", text)
 
 
 # ---- tables

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from benchmark.report.formatting import MISSING, flatten, format_percent, format_value
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry, finite_number
-from benchmark.report.tables.accuracy import repeat_command
+from benchmark.report.statistics.blocks import key_text
+from benchmark.report.tables.rerun import repeat_command
 from benchmark.store import Record
 
 MAX_POINTS = 60  # of a curve; enough for a small figure
@@ -41,13 +42,19 @@ def details(protocols: Iterable[Protocol]) -> dict[str, Any]:
     runs: dict[str, dict[str, Any]] = {}
     commands: dict[str, int] = {}
     lists: dict[Facts, int] = {}
+    values: dict[str, int] = {}  # what the values of a run follow from, as text -> their index
     for cell in (cell for protocol in protocols for cell in protocol.cells.values()):
         new = [entry for entry in cell.entries if entry.record and entry.name not in runs]
+        command = rerun_command(cell) if new else ""
         for entry in new:
+            source = repr((entry.record.run | {"seed": 0}, entry.provenance("origin")))
+            if source not in values:
+                values[source] = lists.setdefault(resolved_values(entry, entries), len(lists))
             runs[entry.name] = run_fields(entry) | {
+                "seed": seed_text(cell, entry),
                 "label": cell.row.label,
-                "command": commands.setdefault(rerun_command(cell), len(commands)),
-                "values": lists.setdefault(resolved_values(entry, entries), len(lists)),
+                "command": commands.setdefault(command, len(commands)),
+                "values": values[source],
                 "made": lists.setdefault(provenance_fields(entry), len(lists)),
             }
     return {"runs": runs, "commands": list(commands), "lists": list(lists)}
@@ -60,13 +67,12 @@ def rerun_command(cell: Cell) -> str:
 
 
 def run_fields(entry: Entry) -> dict[str, Any]:
-    """The fields of a run that it does not share: seed, state, scores, curve (in 1/100 percent)."""
+    """The fields of a run that it does not share: state, scores, curve (in 1/100 percent)."""
     best, epoch, curve = entry.score("best_top1"), entry.score("best_epoch"), entry.accuracies()
     step = max(1, -(-(len(curve) - 1) // (MAX_POINTS - 1)))
     thinned = curve[::step] + curve[-1:] * bool((len(curve) - 1) % step)
     score = entry.score("top1")
     return {
-        "seed": entry.run.seed,
         "origin": origin("seed", origins(entry)),
         "state": entry.state,
         "message": "" if entry.state in ("done", "no score") else entry.message,
@@ -79,6 +85,11 @@ def run_fields(entry: Entry) -> dict[str, Any]:
         "ended": str(entry.provenance("ended") or "undated"),
         "others": [attempt_fields(record) for record in entry.attempts],
     }
+
+
+def seed_text(cell: Cell, entry: Entry) -> int | str:
+    """The seed; in words, with the teacher's, where the pair has several teachers."""
+    return key_text(cell.pair.key(entry.run)).removeprefix("seed ") if cell.crossed else entry.run.seed
 
 
 def attempt_fields(record: Record) -> list[str]:

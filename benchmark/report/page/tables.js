@@ -112,6 +112,20 @@ function markOverflow(box) {
   new ResizeObserver(mark).observe(box);
 }
 
+// A caption shows two lines; a button shows the rest, where there is more.
+function fold(text) {
+  const button = make("button", { type: "button", "aria-expanded": "false" }, "more");
+  const mark = () => { button.hidden = !text.matches(".whole") && text.scrollHeight < text.clientHeight + 2; };
+  button.addEventListener("click", () => {
+    const whole = text.classList.toggle("whole");
+    button.textContent = whole ? "less" : "more";
+    button.setAttribute("aria-expanded", whole);
+    mark();
+  });
+  text.after(button, " ");
+  new ResizeObserver(mark).observe(text);
+}
+
 let restored = false;
 function restore() {
   const [name, words] = address();
@@ -138,6 +152,7 @@ DataTable.type("measured", { order: { asc: measured(1), desc: measured(-1) }, cl
 for (const table of document.querySelectorAll("main table")) enhance(table, DataTable);
 for (const link of document.querySelectorAll(".table .files a")) link.after(copier(link));
 document.querySelectorAll(".scroll").forEach(markOverflow);
+document.querySelectorAll(".caption .text").forEach(fold);
 restore();
 restored = true;
 addEventListener("hashchange", restore);

@@ -11,26 +11,42 @@ from typing import Literal
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import JUDGES
 from benchmark.report.records.entries import Entry, Platform
-from benchmark.report.statistics.model import PairModel, Spread, fit_pair, pooled
-from benchmark.report.statistics.summary import Summary, summarise
+from benchmark.report.statistics.blocks import Block, Key, crossed_summary, seed_means
+from benchmark.report.statistics.model import PairModel, fit_pair
+from benchmark.report.statistics.summary import Spread, Summary, pooled, summarise
 
 Terms = tuple[tuple[str, str], ...]  # (term, value) of a run's data set, judge and recipe, as text
+Read = Callable[[Entry], float | None]
+
+
+def read_top1(entry: Entry) -> float | None:
+    """Top-1 after the last epoch, a fraction."""
+    return entry.score("top1")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A column of a table: one trained teacher, one student network, one learning rate of the student."""
+    """A column of a table: a teacher, one student network, one learning rate of the student.
 
-    teacher_id: str
+    Teachers that differ in nothing but their seed are one teacher, trained several times.
+    """
+
+    teacher_id: str  # of the one with the lowest seed
     student: str
     lr: float | None
-    teacher: Run | None = field(compare=False)
+    teacher: Run | None = field(compare=False)  # the same one
     label: str = field(default="", compare=False)
+    teachers: tuple[Run, ...] = field(default=(), compare=False)  # all, in order of seed
 
     @property
     def name(self) -> str:
         """TEACHER-STUDENT, as the command line takes it; "" without a teacher."""
         return f"{self.teacher.student}-{self.student}" if self.teacher else ""
+
+    def key(self, run: Run) -> Key:
+        """The block of one of its runs."""
+        several = run.teacher and len(self.teachers) > 1
+        return Block(run.teacher.seed, run.seed) if several else run.seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +64,13 @@ class Row:
 
 @dataclass(frozen=True)  # without slots: cached_property needs a __dict__
 class Cell:
-    """The runs of a row on one pair, in order of seed."""
+    """The runs of a row on one pair, in order of the teacher's seed and their own."""
 
     row: Row
     pair: Pair
     entries: tuple[Entry, ...] = ()
-    reported_top1: float | None = None  # fraction, of a teacher without a record, from its students' records
+    reported_top1: float | None = None  # fraction, of teachers without any record, from their students' records
+    teacher_scores: tuple[tuple[int, float], ...] = ()  # of a teacher's cell: (seed, top-1 as a fraction) of each
     exclusion_reason: str = ""  # why its scores are left out of this table
     computed_in: str = ""  # precision that the score of a teacher's kept file was computed in
 
@@ -72,13 +89,36 @@ class Cell:
         """The names of all records of the cell's runs, failures included."""
         return tuple(entry.name for entry in self.entries if entry.record)
 
-    @property
-    def by_seed(self) -> dict[int, float]:
-        """Seed -> top-1 after the last epoch, a fraction."""
-        return {entry.run.seed: entry.score("top1") for entry in self.scored}
+    @cached_property
+    def scored_records(self) -> str:
+        """The names of the records of the runs whose scores enter the table, separated by spaces."""
+        return " ".join(entry.name for entry in self.scored)
 
-    def summary(self, read: Callable[[Entry], float | None] = lambda entry: entry.score("top1")) -> Summary | None:
-        """The summary of a number over the scored runs that have it; by default of top-1, a fraction."""
+    @cached_property
+    def by_seed(self) -> dict[int, float]:
+        """Seed -> top-1 after the last epoch, a fraction; its mean over teachers where there are several."""
+        return seed_means(self.by_block())
+
+    def by_block(self, read: Read = read_top1) -> dict[Key, float]:
+        """Block -> a number of the scored runs that have it; by default top-1 after the last epoch, a fraction."""
+        values = {self.pair.key(entry.run): read(entry) for entry in self.scored}
+        return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def teacher_count(self) -> int:
+        """The number of teachers that the scored runs have learned from; of a teacher's cell, of those with a score."""
+        teachers = [entry.run if self.row.kind == "teacher" else entry.run.teacher for entry in self.scored]
+        return len({run.id for run in teachers if run})
+
+    @property
+    def crossed(self) -> bool:
+        """Whether its runs are of a pair with several teachers and have learned from them."""
+        return self.row.kind == "method" and len(self.pair.teachers) > 1
+
+    def summary(self, read: Read = read_top1) -> Summary | None:
+        """The summary of a number over the scored runs that have it; its interval is over the teachers as well."""
+        if self.crossed and len(values := self.by_block(read)) > 1:
+            return crossed_summary(values)[0]
         return summarise(value for value in map(read, self.scored) if value is not None)
 
 
@@ -114,20 +154,31 @@ class Protocol:
     @cached_property
     def models(self) -> dict[Pair, PairModel]:
         """Pair -> the model of its students' top-1 after the last epoch, fractions."""
-        return {pair: fit_pair({cell.row: cell.by_seed for cell in self.student_cells(pair)}) for pair in self.pairs}
+        return {pair: fit_pair({cell.row: cell.by_block() for cell in self.student_cells(pair)}) for pair in self.pairs}
 
-    def spread(self, cell: Cell) -> tuple[Spread | None, str]:
-        """The standard deviation between seeds of a cell, a fraction, and which runs it is from.
+    @cached_property
+    def teacher_counts(self) -> set[int]:
+        """The numbers of teachers that the scored students of a pair have learned from."""
+        cells = {pair: self.student_cells(pair) for pair in self.pairs if pair.teacher}
+        return {max(1, *(cell.teacher_count for cell in own)) for own in cells.values() if own}
 
-        Pooled over the pair's students or, where their variances differ and the cell has several runs, its own; where
-        the pair has no degrees of freedom, pooled over all pairs.
+    def spread(self, cell: Cell) -> tuple[Spread | None, str, float | None]:
+        """The standard deviation of a cell's runs, a fraction; which runs it is from; how many independent ones count.
+
+        Between seeds, pooled over the pair's students or, where their variances differ and the cell has several runs,
+        its own; where the pair has no degrees of freedom, pooled over all pairs.  With several teachers always its own:
+        runs that share a teacher or a seed count for fewer independent ones.  None: as many as there are runs.
         """
         model, own = self.models[cell.pair], cell.summary()
-        if model.unequal and own and own.sd is not None:
-            return Spread(own.sd, own.n - 1), "its own runs"
+        if cell.crossed and own and own.sd:
+            _, error, degrees = crossed_summary(cell.by_block())
+            return Spread(own.sd, degrees), "its own runs", (own.sd / error) ** 2 if error else None
+        several = cell.row.kind == "teacher" and own is not None and own.n > 1
+        if (several or model.unequal) and own and own.sd is not None:
+            return Spread(own.sd, own.n - 1), "its own runs", None
         if model.between_seeds:
-            return model.between_seeds, "this pair’s students"
-        return pooled(model.between_seeds for model in self.models.values()), "all pairs’ students"
+            return model.between_seeds, "this pair’s students", None
+        return pooled(model.between_seeds for model in self.models.values()), "all pairs’ students", None
 
     @cached_property
     def entries(self) -> list[Entry]:

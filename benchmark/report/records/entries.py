@@ -14,7 +14,7 @@ from benchmark.errors import BadInput, printable
 from benchmark.experiment.error_text import explain
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import count_of
-from benchmark.store import Record, Store
+from benchmark.store import Record, Store, attempt_that_counts, no_garbage_collection
 
 MAX_FINITE = 1e100  # larger numbers are treated as not finite; the square of this one is still a float
 Platform = tuple[str, str]  # device, precision
@@ -68,7 +68,7 @@ class Entry:
 
     def score(self, name: str) -> float | None:
         """A score, in its own unit; None where it is missing or not finite."""
-        if name in (elsewhere := dict(self.other_scores)):
+        if self.other_scores and name in (elsewhere := dict(self.other_scores)):
             return elsewhere[name]
         return finite_number(((self.record and self.record.score) or {}).get(name))
 
@@ -92,7 +92,7 @@ class Entry:
     def accuracies(self) -> list[float | None]:
         """Top-1 after each epoch, as fractions; None for an epoch without a finite number."""
         curve = self.record.curve.get("top1") if self.record else None
-        return [finite_number(value) for value in curve] if isinstance(curve, list) else []
+        return finite_numbers(curve) if isinstance(curve, list) else []
 
     def provenance(self, *path: str) -> Any:
         """The value under a path of keys in the record's provenance; None where it is missing."""
@@ -104,18 +104,23 @@ class Entry:
 
 def finite_number(value: Any) -> float | None:
     """The value if it is a finite number below MAX_FINITE, otherwise None."""
-    return value if isinstance(value, int | float) and abs(value) < MAX_FINITE else None
+    return value if isinstance(value, (int, float)) and abs(value) < MAX_FINITE else None
 
 
+def finite_numbers(values: Iterable[Any]) -> list[float | None]:
+    """As `finite_number`, of every value."""
+    return [value if isinstance(value, (int, float)) and abs(value) < MAX_FINITE else None for value in values]
+
+
+@no_garbage_collection()
 def load_entries(store: Store, plan: Sequence[Run] | None = None) -> tuple[list[Entry], list[str]]:
     """All entries, planned runs first in the order of the plan; and a sentence for each file that cannot be read."""
-    records = sorted(store.latest().items())
-    complaints, entries_by_id = list(store.complaints), {}
     stored = list(store.records())
-    attempts = attempts_by_id(stored)
-    for id, record in records:
+    complaints, entries_by_id = list(store.complaints), {}
+    for id, attempts in sorted(attempts_by_id(stored).items()):
+        record = attempt_that_counts(attempts)
         if entry := read_entry(record, complaints):
-            others = tuple(each for each in attempts[id] if each.attempt != record.attempt)
+            others = tuple(each for each in attempts if each.attempt != record.attempt)
             entries_by_id[id] = replace(entry, attempts=others)
     for plan_position, run in enumerate(plan or ()):
         for planned in (run, run.teacher):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import count_of, describe_differences, disambiguate, flatten, natural_key
+from benchmark.report.records.by_pair import BY_PAIR, row_knobs
 from benchmark.report.records.cells import Pair, Row, Terms
 from benchmark.report.records.entries import Entry
 
@@ -65,10 +66,15 @@ def pair_traits(pair: Pair) -> dict[str, str]:
 
 
 def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
-    """Run id -> its row, in the order of the tables; rows of one method are labelled with the knobs that differ."""
+    """Run id -> its row, in the order of the tables; rows of one method are labelled with the knobs that differ.
+
+    Runs whose knobs a suite sets by pair share a row, whose knobs are those that they have in common.
+    """
+    knobs_of = row_knobs(entries)
     groups: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
     for entry in entries:
-        groups[row_kind(entry.run), entry.run.method][canonical_json(entry.run.knobs)] = entry.run.knobs
+        own = knobs_of[entry.run.id]
+        groups[row_kind(entry.run), entry.run.method][canonical_json(own)] = own
     rows = {}
     for (kind, method), settings in groups.items():
         base = f"student ({method})" if kind == "student" else method
@@ -77,10 +83,14 @@ def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
             f"{base}, {difference}" if difference else base
             for difference in describe_differences(values, count_missing=True)
         ]
-        for knobs, label in zip(settings, disambiguate(labels, list(settings)), strict=True):
-            rows[kind, method, knobs] = Row(kind, method, knobs, label, varied_knobs(settings, knobs))
+        for setting, label in zip(settings, disambiguate(labels, list(settings)), strict=True):
+            shared = {knob: value for knob, value in settings[setting].items() if value != BY_PAIR}
+            text = canonical_json(shared)
+            text = setting if text in settings else text  # runs of an older method may have just these knobs
+            rows[kind, method, setting] = Row(kind, method, text, label, varied_knobs(shared, settings.values()))
     row_by_run = {
-        entry.run.id: rows[row_kind(entry.run), entry.run.method, canonical_json(entry.run.knobs)] for entry in entries
+        entry.run.id: rows[row_kind(entry.run), entry.run.method, canonical_json(knobs_of[entry.run.id])]
+        for entry in entries
     }
     return dict(
         sorted(
@@ -89,15 +99,12 @@ def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
     )
 
 
-def varied_knobs(settings: dict[str, dict], setting: str) -> tuple[str, ...]:
+def varied_knobs(knobs: dict, settings: Iterable[dict]) -> tuple[str, ...]:
     """KNOB=VALUE, as --set takes it after the method's name, for the knobs that differ between a method's settings."""
-    knobs = settings[setting]
-    differing = [
-        knob
-        for knob in knobs
-        if any(canonical_json(other.get(knob)) != canonical_json(knobs[knob]) for other in settings.values())
-    ]
-    return tuple(f"{knob}={canonical_json(knobs[knob])}" for knob in differing)
+    known = [{knob: canonical_json(value) for knob, value in other.items()} for other in settings]
+    own = {knob: canonical_json(value) for knob, value in knobs.items()}
+    differing = [knob for knob in own if any(other.get(knob, "null") != own[knob] for other in known)]
+    return tuple(f"{knob}={own[knob]}" for knob in differing)
 
 
 def row_kind(run: Run) -> str:

@@ -27,6 +27,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 SHARED, STUDENTS, TEACHERS = "", "students-", "teachers-"  # whose terms a suffix is about
 
 
+@cache
 def make_terms(data_label: str, judge: str, recipe: Recipe | None) -> Terms:
     """The terms of a run: data set, judge and recipe without the learning rate."""
     own = flatten(recipe.model_dump(mode="json", exclude={"lr"})) if recipe else {"recipe": FOUND}

@@ -31,6 +31,7 @@ class Predictions:
         self.folder = store.root / "predictions"
         self.complaints: list[str] = []
         self.cache: dict[str, Predicted] = {}
+        self.matching: dict[tuple[str, float], bool] = {}  # (id, accuracy) -> whether the file has it
 
     def correct(self, entry: Entry) -> NDArray[np.bool_] | None:
         """(N,) whether the run classifies each image correctly; None if there is no file, or an old one without it.
@@ -38,8 +39,12 @@ class Predictions:
         None too if the file is of another attempt at the run: its accuracy is not that of the entry's record.
         """
         found = self._of(entry.run.id).correct
-        score = entry.score("top1")
-        return None if found is None or score is None or not same_accuracy(found, score) else found
+        if found is None or (score := entry.score("top1")) is None:
+            return None
+        key = entry.run.id, score
+        if key not in self.matching:
+            self.matching[key] = same_accuracy(found, score)
+        return found if self.matching[key] else None
 
     def agreement(self, entry: Entry, teacher_id: str) -> float | None:
         """The share of the images that the run and a teacher classify alike; None without the predictions of both."""

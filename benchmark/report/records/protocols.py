@@ -2,23 +2,24 @@
 
 A protocol has one data set, judge, recipe of the students and recipe of the teachers.  Learning rates are left out of
 the recipe: they belong to a network, hence to a pair.  A run without a teacher is entered in every pair that has its
-student and recipe.
+student and recipe.  Teachers that differ in nothing but their seed are of one pair.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
 from benchmark.experiment.run import Run
-from benchmark.report.formatting import natural_key
+from benchmark.report.formatting import join_distinct, natural_key
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.entries import Entry, finite_number
 from benchmark.report.records.labels import name_pairs, name_protocols, name_rows, protocol_title
 from benchmark.report.records.names import Key, make_terms, protocol_names
+from benchmark.report.statistics.blocks import order_of
 
 
 def protocols(entries: Sequence[Entry]) -> list[Protocol]:
@@ -45,7 +46,8 @@ def group_by_protocol(entries: Sequence[Entry]) -> dict[Key, dict[Pair, list[Ent
         key, pair = (run_terms(entry.run), run_terms(entry.run.teacher)), pair_of(entry.run)
         groups.setdefault(key, {}).setdefault(pair, []).append(entry)
         if comparable(key):
-            teachers.add(pair.teacher_id)
+            teachers.add(entry.run.teacher.id)
+    groups = {key: {with_teachers(pair, runs): runs for pair, runs in pairs.items()} for key, pairs in groups.items()}
     taught = [(key[0], pair, runs) for key, pairs in groups.items() for pair, runs in pairs.items()]
     for entry in (entry for entry in entries if not entry.run.teacher):
         terms, own = run_terms(entry.run), pair_of(entry.run)
@@ -74,7 +76,7 @@ def build_protocol(
         lines.insert(0, Row("teacher"))
         cells |= {(lines[0], pair): teacher_cell(lines[0], pair, key, pairs[pair], entries) for pair in columns}
     for pair in columns:
-        runs = sorted(pairs[pair], key=lambda entry: (entry.run.seed, entry.run.id))
+        runs = sorted(pairs[pair], key=lambda entry: (order_of(pair.key(entry.run)), entry.run.id))
         for row in lines:
             own = tuple(entry for entry in runs if rows[entry.run.id] == row)
             cells.setdefault((row, pair), Cell(row, pair, own))
@@ -86,22 +88,35 @@ def teacher_cell(row: Row, pair: Pair, key: Key, students: list[Entry], entries:
 
     A teacher's accuracy is that of its kept file, from which its students learned, as their records say.
     """
-    own = tuple(filter(None, [entries.get(pair.teacher_id)]))
+    own = tuple(filter(None, [entries.get(run.id) for run in pair.teachers]))
     if not comparable(key):
         return Cell(row, pair, own, exclusion_reason=f"judged on {pair.teacher.judge} of {pair.teacher.data_label}")
-    kept = kept_accuracy(pair, students)
-    if kept is None:
-        return Cell(row, pair, own)
-    top1, precision = kept
-    scores = (("top1", top1), ("best_top1", None))  # the best epoch is one of the training, not of the file
-    recorded = tuple(replace(entry, other_scores=scores) if entry.state == "done" else entry for entry in own)
-    only_source = not any(entry.record for entry in own)
-    return Cell(row, pair, recorded, reported_top1=top1 if only_source else None, computed_in=precision)
+    kept = {run.id: found for run in pair.teachers if (found := kept_accuracy(run.id, students))}
+    recorded = tuple(with_kept_score(entry, kept) for entry in own)
+    scores = {entry.run.id: entry.score("top1") for entry in recorded if entry.state == "done"}
+    scores |= {id: top1 for id, (top1, _) in kept.items() if id not in scores}
+    only_source = bool(kept) and not any(entry.record for entry in own)
+    return Cell(
+        row,
+        pair,
+        recorded,
+        reported_top1=sum(top1 for top1, _ in kept.values()) / len(kept) if only_source else None,
+        teacher_scores=tuple((run.seed, scores[run.id]) for run in pair.teachers if run.id in scores),
+        computed_in=join_distinct(precision for _, precision in kept.values()),
+    )
 
 
-def kept_accuracy(pair: Pair, students: Iterable[Entry]) -> tuple[float, str] | None:
-    """(Top-1 of the teacher's kept file, precision that it was computed in): what most students' records say."""
-    taught = [student for student in students if student.provenance("teacher", "id") == pair.teacher_id]
+def with_kept_score(entry: Entry, kept: Mapping[str, tuple[float, str]]) -> Entry:
+    """A teacher's entry with the accuracy of its kept file, where its students' records say one."""
+    if entry.run.id not in kept or entry.state != "done":
+        return entry
+    scores = (("top1", kept[entry.run.id][0]), ("best_top1", None))  # the best epoch is one of the training
+    return replace(entry, other_scores=scores)
+
+
+def kept_accuracy(teacher_id: str, students: Iterable[Entry]) -> tuple[float, str] | None:
+    """(Top-1 of a teacher's kept file, precision that it was computed in): what most students' records say."""
+    taught = [student for student in students if student.provenance("teacher", "id") == teacher_id]
     found = Counter(
         (top1, str(student.provenance("precision") or ""))
         for student in taught
@@ -123,9 +138,17 @@ def comparable(key: Key) -> bool:
 
 
 def pair_of(run: Run) -> Pair:
-    """The pair that a run belongs to."""
+    """The pair that a run belongs to, as if its teacher had seed 0; `with_teachers` adds those that it has."""
     lr = run.recipe.lr if run.recipe else None
-    return Pair(run.teacher.id if run.teacher else "", run.student, lr, run.teacher)
+    teacher = run.teacher and run.teacher.model_copy(update={"seed": 0})
+    return Pair(teacher.id if teacher else "", run.student, lr, teacher)
+
+
+def with_teachers(pair: Pair, runs: Iterable[Entry]) -> Pair:
+    """The pair with the teachers of its runs."""
+    teachers = {entry.run.teacher.id: entry.run.teacher for entry in runs}
+    ordered = tuple(sorted(teachers.values(), key=lambda run: (run.seed, run.id)))
+    return replace(pair, teacher_id=ordered[0].id, teacher=ordered[0], teachers=ordered)
 
 
 def first_position(entries: Iterable[Entry]) -> float:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, friedmanchisquare, rankdata, studentized_range, trim_mean
+from scipy.stats import friedmanchisquare, rankdata, studentized_range, trim_mean
 
 from benchmark.report.statistics.summary import LEVEL
 
@@ -55,37 +56,49 @@ def cliques(averages: Sequence[float], critical_difference: float) -> list[tuple
 
 def interquartile_mean(strata: Sequence[Sequence[float]]) -> Interval | None:
     """The mean of the middle half of all values, with a percentile interval that resamples within each stratum."""
-    return stratified_bootstrap([np.asarray(each, float) for each in strata], trimmed)
-
-
-def trimmed(*strata: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """The interquartile mean over the values of all strata."""
-    return trim_mean(np.concatenate(strata, axis=axis), 0.25, axis=axis)
+    if not strata or min(map(len, strata)) < 2:
+        return None
+    arrays = [np.asarray(each, float) for each in strata]
+    resampled = [each[chosen] for each, chosen in zip(arrays, resamples(tuple(map(len, arrays))), strict=True)]
+    return with_interval(*(trim_mean(np.concatenate(each, axis=-1), 0.25, axis=-1) for each in (arrays, resampled)))
 
 
 def probability_of_improvement(row: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Interval | None:
     """The chance that a run of the row beats one of the other on the same pair, averaged over pairs; ties count half.
 
-    row, other: values by pair, in the same order of pairs.
+    row, other: values by pair, in the same order of pairs.  The percentile interval resamples the runs of each cell.
     """
-    count = len(row)
-
-    def improvement(*samples: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-        """The share of wins over all pairings of runs, by pair, then the mean over pairs."""
-        shares = []
-        for mine, theirs in zip(samples[:count], samples[count:], strict=True):
-            gaps = np.moveaxis(mine, axis, -1)[..., :, None] - np.moveaxis(theirs, axis, -1)[..., None, :]
-            shares.append(((gaps > 1e-12) + 0.5 * (np.abs(gaps) <= 1e-12)).mean((-2, -1)))
-        return np.mean(shares, axis=0)
-
-    return stratified_bootstrap([np.asarray(each, float) for each in (*row, *other)], improvement)
-
-
-def stratified_bootstrap(strata: list[NDArray[np.float64]], statistic) -> Interval | None:
-    """Estimate and percentile interval; None where a stratum has a single value, which cannot be resampled."""
-    if not strata or min(map(len, strata)) < 2:
+    sizes = tuple(map(len, (*row, *other)))
+    if not sizes or min(sizes) < 2:
         return None
-    estimate = float(statistic(*strata))
-    options = {"n_resamples": RESAMPLES, "vectorized": True, "paired": False, "method": "percentile"}
-    found = bootstrap(strata, statistic, confidence_level=LEVEL, rng=np.random.default_rng(SEED), **options)
-    return estimate, float(found.confidence_interval.low), float(found.confidence_interval.high)
+    counts = resample_counts(sizes)
+    shares, resampled = [], []
+    for mine, theirs, own, others in zip(row, other, counts[: len(row)], counts[len(row) :], strict=True):
+        gaps = np.subtract.outer(np.asarray(mine, float), np.asarray(theirs, float))
+        wins = (gaps > 1e-12) + 0.5 * (np.abs(gaps) <= 1e-12)  # (n, m) by pairing of runs
+        shares.append(wins.mean())
+        resampled.append(((own @ wins) * others).sum(-1) / wins.size)
+    return with_interval(np.mean(shares), np.mean(resampled, axis=0))
+
+
+def with_interval(estimate: float, resampled: NDArray[np.float64]) -> Interval:
+    """The estimate with the percentile interval of its resampled values."""
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(estimate), float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def resamples(sizes: tuple[int, ...]) -> list[NDArray[np.int_]]:
+    """For each stratum of n values (RESAMPLES, n) indices, drawn with replacement; the same for equal sizes."""
+    generator = np.random.default_rng(SEED)
+    return [generator.integers(0, size, (RESAMPLES, size)) for size in sizes]
+
+
+@lru_cache(maxsize=4)
+def resample_counts(sizes: tuple[int, ...]) -> list[NDArray[np.float64]]:
+    """For each stratum of n values (RESAMPLES, n) how often each was drawn, by `resamples`."""
+    counts = []
+    for chosen in resamples(sizes):
+        places = chosen + chosen.shape[1] * np.arange(RESAMPLES)[:, None]
+        counts.append(np.bincount(places.ravel(), minlength=places.size).reshape(chosen.shape).astype(float))
+    return counts

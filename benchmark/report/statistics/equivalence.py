@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from benchmark.report.statistics.model import Spread
-from benchmark.report.statistics.summary import t_quantile
+from benchmark.report.statistics.summary import Spread, t_quantile
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "inconclusive"
 MARGIN = 0.007  # differences up to this one count as none, a fraction
@@ -36,11 +35,11 @@ class Equivalence:
         return FAIL if self.low > MARGIN or self.high < -MARGIN else INCONCLUSIVE
 
 
-def equivalence(difference: float, n: int, spread: Spread | None, theirs: Spread | None = None) -> Equivalence:
+def equivalence(difference: float, n: float, spread: Spread | None, theirs: Spread | None = None) -> Equivalence:
     """The comparison of the mean of n runs with a published number.
 
-    spread: of our runs between seeds; None: not known.  theirs: the standard error of their mean, a fraction, with its
-    degrees of freedom; None takes the number as exact.
+    n: not whole where runs depend on each other.  spread: of our runs between seeds; None: not known.  theirs: the
+    standard error of their mean, a fraction, with its degrees of freedom; None takes the number as exact.
     """
     if spread is None:
         return Equivalence(difference)

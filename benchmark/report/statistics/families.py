@@ -7,20 +7,21 @@ leading_rows(model, rows)   the best and the second mean, for a table in print
 
 C. W. Dunnett, J. Amer. Statist. Assoc. 50 (1955); J. C. Hsu, Ann. Statist. 9 (1981).  Where the rows' variances differ
 too much for one residual, the paired t test takes over, with Bonferroni's correction for the number of comparisons.
+
+With several teachers every difference has degrees of freedom of its own, and its limit is taken at these: M. Hasler and
+L. A. Hothorn, Multiple contrast tests in the presence of heteroscedasticity, Biometrical Journal 50 (2008).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.report.statistics.max_t import Loadings, max_t_p, max_t_quantile, product_structure
+from benchmark.report.statistics.max_t import Loadings, max_t_p, max_t_quantile, product_structure, studentized_range_p
 from benchmark.report.statistics.model import PairModel, contrast_covariances
 from benchmark.report.statistics.paired import Paired, paired_difference
-from benchmark.report.statistics.studentized import studentized_range_p
 from benchmark.report.statistics.summary import LEVEL, t_quantile
 
 MODEL, PAIRED = "model", "paired t"  # what a contrast comes from
@@ -48,7 +49,7 @@ class Contrast:
 
 
 def against(model: PairModel, baseline: Hashable) -> dict[Hashable, Contrast | None]:
-    """Every other row -> the row minus the baseline; None where no chain of common seeds joins the two."""
+    """Every other row -> the row minus the baseline; None where no chain of common blocks joins the two."""
     others = [row for row in model.rows if row != baseline]
     if model.unequal:
         pairs = {row: paired_difference(model.column[row], model.column[baseline]) for row in others}
@@ -71,7 +72,7 @@ def dunnett(model: PairModel, row: Hashable, baseline: Hashable, loadings: Loadi
     difference, error = model.difference(row, baseline), model.error(row, baseline)
     if difference is None or error is None:
         return None if difference is None else Contrast(difference)
-    degrees = model.residual.degrees
+    degrees = model.degrees(row, baseline)
     half_width = max_t_quantile(loadings, degrees) * error
     p = max_t_p(abs(difference) / error, loadings, degrees) if error else float(difference == 0)
     return Contrast(difference, error, degrees, difference - half_width, difference + half_width, p)
@@ -81,10 +82,9 @@ def bonferroni(paired: Paired | None, comparisons: int) -> Contrast | None:
     """The paired difference with the t interval and p of Bonferroni's correction."""
     if paired is None or paired.sd is None:
         return paired and Contrast(paired.mean, source=PAIRED)
-    error = paired.sd / math.sqrt(paired.n)
-    half_width = t_quantile(paired.n - 1, 1 - (1 - LEVEL) / comparisons) * error
-    p = min(1.0, comparisons * paired.p)
-    return Contrast(paired.mean, error, paired.n - 1, paired.mean - half_width, paired.mean + half_width, p, PAIRED)
+    half_width = t_quantile(paired.degrees, 1 - (1 - LEVEL) / comparisons) * paired.error
+    limits, p = (paired.mean - half_width, paired.mean + half_width), min(1.0, comparisons * paired.p)
+    return Contrast(paired.mean, paired.error, paired.degrees, *limits, p, PAIRED)
 
 
 def all_pairs_p(model: PairModel, a: Hashable, b: Hashable) -> float | None:
@@ -97,9 +97,7 @@ def all_pairs_p(model: PairModel, a: Hashable, b: Hashable) -> float | None:
     if difference is None or error is None:
         return None
     return (
-        studentized_range_p(abs(difference) / error, count, model.residual.degrees)
-        if error
-        else 1.0 * (difference == 0)
+        studentized_range_p(abs(difference) / error, count, model.degrees(a, b)) if error else 1.0 * (difference == 0)
     )
 
 
@@ -133,6 +131,6 @@ def top_two(values: Mapping[Hashable, float]) -> tuple[set[Hashable], set[Hashab
 
 def beaten(model: PairModel, row: Hashable) -> bool:
     """Whether some other row is better, at one error rate of 5 % for all others together."""
-    limit = max_t_quantile(family_loadings(model, row), model.residual.degrees, two_sided=False)
-    margins = [model.difference(other, row) - limit * model.error(other, row) for other in model.rows if other != row]
-    return max(margins) > 0
+    loadings, others = family_loadings(model, row), [other for other in model.rows if other != row]
+    limits = {other: max_t_quantile(loadings, model.degrees(other, row), two_sided=False) for other in others}
+    return max(model.difference(other, row) - limits[other] * model.error(other, row) for other in others) > 0

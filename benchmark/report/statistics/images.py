@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from benchmark.report.statistics.blocks import Key
+
 
 @dataclass(frozen=True, slots=True)
 class Discordant:
@@ -16,10 +18,10 @@ class Discordant:
     first: int  # correct in the first run only
     second: int  # correct in the second run only
     p: float
-    seed: int | None = None  # of the two runs
+    block: Key | None = None  # of the two runs
 
 
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int | None = None) -> Discordant:
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_], block: Key | None = None) -> Discordant:
     """McNemar's exact binomial test of whether two networks have the same error rate.
 
     It covers the sampling of test images only, not the variation between trainings.
@@ -27,4 +29,4 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int | Non
     """
     first_only, second_only = int((first & ~second).sum()), int((second & ~first).sum())
     p = float(binomtest(first_only, first_only + second_only).pvalue) if first_only + second_only else 1.0
-    return Discordant(first_only, second_only, p, seed)
+    return Discordant(first_only, second_only, p, block)

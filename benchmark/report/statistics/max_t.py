@@ -1,4 +1,4 @@
-"""The distribution of the largest of several correlated t statistics, for Dunnett's and Hsu's comparisons.
+"""The distributions of the largest of several correlated t statistics (Dunnett, Hsu) and of the range (Tukey).
 
 Correlations have a product structure, ρ_ij = λ_i λ_j: exact for a balanced table, and for any other one Hsu's
 factor-analytic approximation (J. Comput. Graph. Statist. 1, 1992).  Given the common factor u and the scale s of the
@@ -7,6 +7,7 @@ residual, the statistics are independent, so two sums over fixed nodes replace a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from functools import cache
 
@@ -20,7 +21,7 @@ from scipy.stats import t as student_t
 from benchmark.report.statistics.summary import LEVEL
 
 FACTOR_NODES = np.linspace(-8.0, 8.0, 129)  # of u; for a smooth function times the normal density sums converge fast
-SCALE_NODES = 129  # of log s
+SCALE_NODES, FEW_DEGREES = 65, 4  # of log s; twice as many for fewer degrees, whose density is wide
 MAX_LOADING = 0.999
 Loadings = tuple[float, ...]  # λ of each statistic
 
@@ -63,6 +64,7 @@ def max_t_quantile(loadings: Loadings, degrees: float, two_sided: bool = True, l
     return float(brentq(lambda t: max_t_cdf(t, ordered, degrees, two_sided) - level, low, 1.001 * high + 1e-9))
 
 
+@cache
 def max_t_cdf(t: float, loadings: Loadings, degrees: float, two_sided: bool) -> float:
     """P(max T_i <= t), or of |T_i|."""
     scale, scale_weights = scale_nodes(degrees)  # (S,)
@@ -86,6 +88,18 @@ def factor_weights() -> NDArray[np.float64]:
 def scale_nodes(degrees: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(S,) nodes of s = √(χ² / degrees), evenly spaced in log s, and (S,) their weights; the sum is 1."""
     ends = np.log(np.array([chi2.ppf(1e-13, degrees), chi2.isf(1e-14, degrees)]) / degrees) / 2
-    logs = np.linspace(*ends, SCALE_NODES)
+    logs = np.linspace(*ends, SCALE_NODES if degrees >= FEW_DEGREES else 2 * SCALE_NODES - 1)
     weights = np.exp(degrees * (logs - np.expm1(2 * logs) / 2))  # the density of log s, up to a factor
     return np.exp(logs), weights / weights.sum()
+
+
+@cache
+def studentized_range_p(t: float, count: int, degrees: float) -> float:
+    """The p of a difference between two of `count` means that is t standard errors of a difference.
+
+    P(range > q) with q = √2 t: given the largest mean z and the scale s, the others lie in (z − q s, z).
+    """
+    scale, scale_weights = scale_nodes(degrees)  # (S,)
+    inside = ndtr(FACTOR_NODES[:, None]) - ndtr(FACTOR_NODES[:, None] - math.sqrt(2) * t * scale[None])  # (U, S)
+    below = count * (factor_weights() @ inside ** (count - 1) @ scale_weights)
+    return step_of_p(1 - float(below))

@@ -2,31 +2,29 @@
 
 Runs of one seed start from the same weights and see the same batches, so the seed is a block.  The residual standard
 deviation, with its degrees of freedom, serves every comparison of the pair; tables may be incomplete.
+
+With several teachers, value = row + seed + teacher + residual: the teachers' effects sum to 0 over the pair's teachers
+and are 0 for rows without a teacher, so that a row's effect is that with the average teacher.  Errors are then over
+teachers as well as seeds, by the variance components of `components`, with degrees of freedom of their own for every
+difference; what is assumed about a method that does better with one teacher than with another stands there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.report.statistics.blocks import Key, ordered, seed_of, teacher_of
+from benchmark.report.statistics.components import Components, fit_components
 from benchmark.report.statistics.equal_variances import brown_forsythe_p
-from benchmark.report.statistics.summary import rounded
+from benchmark.report.statistics.summary import NOISE, Spread, rounded
 
-Column = Mapping[Hashable, Mapping[int, float]]  # row -> seed -> value
+Column = Mapping[Hashable, Mapping[Key, float]]  # row -> block -> value
 REFUTED = 0.05  # below this p of Brown and Forsythe's test the variances are taken as unequal
-NOISE = 1e-12  # a smaller standard deviation is rounding
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A standard deviation and its degrees of freedom."""
-
-    sd: float
-    degrees: float
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class PairModel:
     residual: Spread | None  # None without degrees of freedom
     between_seeds: Spread | None  # of one row's values around the row's mean: seed and residual together
     equal_variances_p: float | None  # None: not tested, too few runs
+    components: Components | None = None  # of the variance; None with fewer than two teachers
 
     @property
     def rows(self) -> list[Hashable]:
@@ -52,7 +51,7 @@ class PairModel:
         return self.equal_variances_p is not None and self.equal_variances_p < REFUTED
 
     def difference(self, a: Hashable, b: Hashable) -> float | None:
-        """The estimate of a minus b; None where no chain of common seeds joins them."""
+        """The estimate of a minus b; None where no chain of common blocks joins them."""
         i, j = self.rows.index(a), self.rows.index(b)
         return rounded(float(self.effects[i] - self.effects[j])) if self.connected[i, j] else None
 
@@ -61,39 +60,68 @@ class PairModel:
         i, j = self.rows.index(a), self.rows.index(b)
         if self.residual is None or not self.connected[i, j]:
             return None
+        if self.components:
+            return self.components.contrast(i, j).sd
         return self.residual.sd * math.sqrt(max(0.0, contrast_covariances(self, j)[i, i]))
+
+    def degrees(self, a: Hashable, b: Hashable) -> float:
+        """The degrees of freedom of that error; of the residual where there is no more than one teacher."""
+        if self.components:
+            return self.components.contrast(self.rows.index(a), self.rows.index(b)).degrees
+        return self.residual.degrees
 
 
 def contrast_covariances(model: PairModel, base: int) -> NDArray[np.float64]:
-    """(K, K) the covariances of every row minus row `base`, over the residual variance."""
-    own = model.covariance[base]
-    return model.covariance - own[None] - own[:, None] + own[base]
+    """(K, K) the covariances of every row minus row `base`, up to a common factor."""
+    covariance = model.components.covariance() if model.components else model.covariance
+    own = covariance[base]
+    return covariance - own[None] - own[:, None] + own[base]
 
 
 def fit_pair(column: Column) -> PairModel:
-    """Fit the model to a column; the order of its rows is kept, their seeds need not be the same."""
+    """Fit the model to a column; the order of its rows is kept, their blocks need not be the same."""
     column = {row: dict(values) for row, values in column.items() if values}
-    cells = [(i, seed, value) for i, values in enumerate(column.values()) for seed, value in sorted(values.items())]
-    seeds = sorted({seed for _, seed, _ in cells})
-    design = np.zeros((len(cells), len(column) + len(seeds)))  # (N, K + S)
-    for place, (i, seed, _) in enumerate(cells):
-        design[place, i] = design[place, len(column) + seeds.index(seed)] = 1
-    values = np.array([value for *_, value in cells])
-    inverse = np.linalg.pinv(design)
+    cells = [(i, key, values[key]) for i, values in enumerate(column.values()) for key in ordered(values)]
+    values, owners = np.array([value for *_, value in cells]), np.array([i for i, *_ in cells], int)
+    rows, seeds = indicators(owners, len(column)), indicators(*places([seed_of(key) for _, key, _ in cells]))
+    teachers = indicators(*places([teacher_of(key) for _, key, _ in cells]))
+    several = teachers.shape[1] > 1
+    design = np.hstack([rows, seeds, *[teachers[:, :-1] - teachers[:, -1:]] * several])  # (N, K + S + T − 1)
+    inverse = np.linalg.pinv(design, rcond=1e-10)
     effects = inverse @ values
     residuals = values - design @ effects
     degrees = len(cells) - (int(np.linalg.matrix_rank(design)) if cells else 0)
-    owners = np.array([i for i, *_ in cells], int)
     p = brown_forsythe_p(residuals, owners, np.eye(len(cells)) - design @ inverse) if degrees > 0 else None
     return PairModel(
         column,
         effects[: len(column)],
         (inverse @ inverse.T)[: len(column), : len(column)],
-        joined(design[:, : len(column)], design[:, len(column) :]),
+        estimable(inverse @ design, len(column)) if several else joined(rows, seeds),
         spread_of(residuals, degrees),
-        between_seeds(values, owners, residuals, degrees),
+        fit_pair(by_teacher(column)).between_seeds if several else between_seeds(values, owners, residuals, degrees),
         p,
+        fit_components(values, rows, seeds, teachers, inverse[: len(column)]) if several else None,
     )
+
+
+def places(groups: list[int | None]) -> tuple[NDArray[np.int_], int]:
+    """((N,) the place of each run's group among the sorted ones, −1 for none; the number of groups)."""
+    names = sorted({name for name in groups if name is not None})
+    return np.array([-1 if name is None else names.index(name) for name in groups], int), len(names)
+
+
+def indicators(owners: NDArray[np.int_], count: int) -> NDArray[np.float64]:
+    """(N, count) 1 where a run belongs to a group."""
+    return (owners[:, None] == np.arange(count)).astype(float)
+
+
+def by_teacher(column: Column) -> Column:
+    """The column with the runs of each row and teacher as a row of their own."""
+    split: dict[Hashable, dict[int, float]] = {}
+    for row, values in column.items():
+        for key, value in values.items():
+            split.setdefault((row, teacher_of(key)), {})[seed_of(key)] = value
+    return split
 
 
 def joined(rows: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -103,6 +131,16 @@ def joined(rows: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.
     for _ in range(len(reached)):
         reached = (reached.astype(int) @ reached) > 0
     return reached
+
+
+def estimable(resolution: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """(K, K) whether the difference of two of the first `count` coefficients is in the row space of the design.
+
+    resolution: (P, P) the projection onto that space.
+    """
+    own = resolution[:count]
+    lost = (own[:, None] - own[None]) - (np.eye(*own.shape)[:, None] - np.eye(*own.shape)[None])  # (K, K, P)
+    return np.abs(lost).max(-1) < 1e-8
 
 
 def spread_of(residuals: NDArray[np.float64], degrees: int) -> Spread | None:
@@ -132,12 +170,3 @@ def between_seeds(
         return Spread(0.0, within)
     uncertainty = sum((part / within) ** 2 / count for part, count in parts if count > 0)
     return Spread(math.sqrt(variance), min(float(within), variance**2 / uncertainty))
-
-
-def pooled(spreads: Iterable[Spread | None]) -> Spread | None:
-    """The root of the mean variance, weighted by degrees of freedom; None without any spread."""
-    known = [spread for spread in spreads if spread]
-    degrees = math.fsum(spread.degrees for spread in known)
-    if not degrees:
-        return None
-    return Spread(math.sqrt(math.fsum(spread.degrees * spread.sd**2 for spread in known) / degrees), degrees)

@@ -1,4 +1,4 @@
-"""Differences between two rows, seed by seed: their t interval, the sign-flip test, and Holm's adjustment."""
+"""Differences between two rows, block by block: their t interval, the sign-flip test, and Holm's adjustment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import permutation_test
 from scipy.stats import t as student_t
 
+from benchmark.report.statistics.blocks import Key, crossed_summary, matched, seed_of, teacher_of
 from benchmark.report.statistics.summary import RESOLUTION, Summary, rounded, summarise
 
 MAX_EXACT = 12  # number of differences up to which all sign flips are enumerated: 2^12 = 4,096
@@ -19,27 +20,38 @@ ALPHA = 0.05  # that a test must be able to reach to be shown
 
 @dataclass(frozen=True, slots=True)
 class Paired(Summary):
-    """The summary of differences between runs of the same seed; p is None for a single seed."""
+    """The summary of differences between runs of the same block; p and error are None for a single run."""
 
-    seeds: tuple[int, ...] = ()
+    blocks: tuple[Key, ...] = ()
     p: float | None = None  # two-sided, of the paired t test; null hypothesis: the mean difference is 0
     sign_flip: float | None = None  # exact p of the sign-flip test; None where n is too small or large for it
+    error: float | None = None  # standard error of the mean
+    degrees: int | None = None  # of freedom
 
 
-def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Paired | None:
-    """a minus b over the seeds that both have; each maps seed -> value.  None if they share none.
+def paired_difference(a: Mapping[Key, float], b: Mapping[Key, float]) -> Paired | None:
+    """a minus b over the blocks that both have; each maps block -> value.  None if they share none.
 
     Runs of one seed start from the same weights and see the same batches, so effects common to both runs cancel in
     the difference.  Interval and p assume normal differences, the sign-flip p only that they are symmetric about 0.
+
+    With several teachers the differences depend on each other, by teacher and by seed: those to a row without a teacher
+    share its run, and all that the teacher does.  Their interval and p are by `crossed_error`; they have no sign-flip
+    p, for they may not be flipped one by one.
     """
-    seeds = tuple(sorted(a.keys() & b.keys()))
-    values = [rounded(a[seed] - b[seed]) for seed in seeds]
-    summary = summarise(values)
-    if summary is None or summary.n == 1:
-        return summary and Paired(*astuple(summary), seeds)
-    error = summary.sd / math.sqrt(summary.n)
-    p = 2 * float(student_t.sf(abs(summary.mean) / error, summary.n - 1)) if error else float(summary.mean == 0)
-    return Paired(*astuple(summary), seeds, p, sign_flip(values) if sign_flip_can_reach(summary.n) else None)
+    pairs = matched(a, b)
+    values = {key: rounded(own - other) for key, (own, other) in pairs.items()}
+    summary, blocks = summarise(values.values()), tuple(values)
+    crossed = any(teacher_of(key) is not None for key in blocks)
+    shared = crossed and len({*map(seed_of, blocks)}) == 1 and not (blocks[0] in a and blocks[0] in b)
+    if summary is None or summary.n == 1 or shared:  # shared: all differences are to one and the same run
+        return summary and Paired(summary.mean, summary.n, blocks=blocks)
+    error, degrees = summary.sd / math.sqrt(summary.n), summary.n - 1
+    if crossed:
+        summary, error, degrees = crossed_summary(values)
+    p = 2 * float(student_t.sf(abs(summary.mean) / error, degrees)) if error else float(summary.mean == 0)
+    flip = sign_flip(list(values.values())) if sign_flip_can_reach(summary.n) and not crossed else None
+    return Paired(*astuple(summary), blocks, p, flip, error, degrees)
 
 
 def sign_flip_can_reach(n: int, comparisons: int = 1) -> bool:

@@ -1,4 +1,4 @@
-"""Summaries of a few values: mean, spread and t intervals."""
+"""Summaries of a few values: mean, spread and t intervals; standard deviations pooled over several rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cache
 from scipy.stats import t as student_t
 
 LEVEL = 0.95  # confidence level of every interval, unless its name says otherwise
+NOISE = 1e-12  # a smaller standard deviation is rounding
 RESOLUTION = 1e12  # steps per unit to which differences are rounded, so that equal ones compare equal
 
 
@@ -22,6 +23,14 @@ class Summary:
     sd: float | None = None  # sample standard deviation, ddof 1
     low: float | None = None  # lower end of the t interval of the mean
     high: float | None = None  # upper end
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A standard deviation and its degrees of freedom."""
+
+    sd: float
+    degrees: float
 
 
 def summarise(values: Iterable[float]) -> Summary | None:
@@ -49,6 +58,15 @@ def welch_interval(a: Summary, b: Summary) -> tuple[float, float] | None:
     degrees = variance**2 / (parts[0] ** 2 / (a.n - 1) + parts[1] ** 2 / (b.n - 1))
     half_width = t_quantile(degrees) * math.sqrt(variance)
     return difference - half_width, difference + half_width
+
+
+def pooled(spreads: Iterable[Spread | None]) -> Spread | None:
+    """The root of the mean variance, weighted by degrees of freedom; None without any spread."""
+    known = [spread for spread in spreads if spread]
+    degrees = math.fsum(spread.degrees for spread in known)
+    if not degrees:
+        return None
+    return Spread(math.sqrt(math.fsum(spread.degrees * spread.sd**2 for spread in known) / degrees), degrees)
 
 
 @cache

@@ -6,12 +6,13 @@ from collections import defaultdict
 
 import pandas as pd
 
-from benchmark.experiment.study import trial_settings
-from benchmark.report.formatting import count_of, format_percent, join_distinct, run_command
+from benchmark.report.formatting import count_of, format_percent, run_command
+from benchmark.report.records.by_pair import by_pair_sentences, values_by_pair
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import FAILURES, Entry
 from benchmark.report.statistics.families import best_rows
 from benchmark.report.tables.comparisons import detectable_sentence, fallback_sentence
+from benchmark.report.tables.rerun import repeat_command, seeds_text
 from benchmark.report.tables.table import (
     TIED,
     Note,
@@ -22,9 +23,15 @@ from benchmark.report.tables.table import (
     percent_level,
     run_counts,
     scoring_sentence,
+    several_teachers,
+    teachers_phrase,
 )
 
 MESSAGE_LENGTH = 160  # characters of an error message in a note; the page's list of failures has all of it
+SEVERAL_TEACHERS = (
+    "Teachers of a pair differ in their seed alone. sd: of all runs of the cell; interval: as wide as other teachers "
+    "and seeds would move the mean."
+)
 BEST, NOT_TOLD = "best mean", "not told from the best"  # standing of a cell in its column
 
 
@@ -75,14 +82,26 @@ def format_cell(cell: Cell, standing: str, notes: dict[tuple[Row, Pair], list[No
     if cell.exclusion_reason:
         return TableCell(cell.exclusion_reason, records=records)
     if summary is None and cell.reported_top1 is not None:
-        return TableCell(format_percent(cell.reported_top1), "n = 1, as its students’ records say; its own is missing")
+        count = len(cell.teacher_scores)
+        return TableCell(
+            format_percent(cell.reported_top1), f"n = {count}, as its students’ records say; its own is missing"
+        )
     if summary is None:
         return TableCell(", ".join(cell.unscored) or empty_reason(cell), notes=numbers, records=records)
     text = format_percent(summary.mean) + (f" ± {format_percent(summary.sd)}" if summary.sd is not None else "")
     stale = sum(entry.stale for entry in cell.scored)
     interval = [f"{format_percent(summary.low)} to {format_percent(summary.high)}"] if summary.low is not None else []
     computed = [f"kept file, in {cell.computed_in}"] if cell.computed_in else []
-    small_print = [f"n = {summary.n}", *computed, *lacking, *([f"{stale} stale"] if stale else []), *interval]
+    teachers = [count_of(cell.teacher_count, "teacher")] if cell.crossed else []
+    small_print = [
+        f"n = {summary.n}",
+        *(f"{knob} {value}" for knob, value in values_by_pair(cell).items()),
+        *teachers,
+        *computed,
+        *lacking,
+        *([f"{stale} stale"] if stale else []),
+        *interval,
+    ]
     small = "; ".join(small_print)
     return TableCell(text, small, standing == BEST, numbers, records, mark=TIED * (standing == NOT_TOLD))
 
@@ -100,9 +119,8 @@ def collect_notes(protocol: Protocol) -> dict[tuple[Row, Pair], list[Note]]:
         for pair, cell in cells_of(protocol, row):
             for (state, message), entries in failure_reasons(cell).items():
                 count += 1
-                seeds = join_distinct(entry.run.seed for entry in entries)
                 short = message if len(message) <= MESSAGE_LENGTH else message[: MESSAGE_LENGTH - 1] + "…"
-                text = f"{row.label}, {pair.label}, seed {seeds}: {state} ({short}). Run it again:"
+                text = f"{row.label}, {pair.label}, {seeds_text(cell, entries)}: {state} ({short}). Run it again:"
                 notes[row, pair].append(Note(count, text, repeat_command(cell, entries)))
     planned = {key: cell for key, cell in protocol.cells.items() if any(e.record is None for e in cell.entries)}
     for key in planned:
@@ -128,36 +146,21 @@ def failure_reasons(cell: Cell) -> dict[tuple[str, str], list[Entry]]:
     return dict(sorted(by_reason.items()))
 
 
-def repeat_command(cell: Cell, entries: list[Entry]) -> str:
-    """The command that runs the entries of a cell again."""
-    suite = next((str(entry.provenance("suite")) for entry in entries if entry.provenance("suite")), "SUITE")
-    options = next(
-        (entry.provenance("options") for entry in entries if isinstance(entry.provenance("options"), list)), None
-    )
-    if cell.row.kind == "teacher":
-        return run_command(suite, cell.pair.name, options=options or ())
-    varied = [argument for knob in cell.row.varied for argument in ("--set", f"{cell.row.method}.{knob}")]
-    seeds = [entry.run.seed for entry in entries]
-    if options is not None:
-        origins = [(entry.run, entry.provenance("origin")) for entry in entries]
-        tuned = [text for run, each in origins if isinstance(each, dict) for text in trial_settings(run, each)]
-        varied = [*options, *(word for text in dict.fromkeys(tuned) for word in ("--set", text))]
-    return run_command(suite, cell.pair.name, cell.row.method, seeds, varied)
-
-
 # ---- caption and CSV
 def caption(protocol: Protocol) -> str:
     """The caption: what the numbers are, what bold and the mark mean, and what could have been told apart."""
     sentences = [
         f"{scoring_sentence(protocol)} Top-1 in percent, last epoch: mean ± sd; {percent_level()} "
-        "interval, for this one teacher."
+        f"interval, {teachers_phrase(protocol)}."
     ]
+    if several_teachers(protocol):
+        sentences.append(SEVERAL_TEACHERS)
     if any(model.residual for model in protocol.models.values()):
         sentences.append(f"Bold: best mean; {TIED}: not told from it (Hsu).")
         sentences += [detectable_sentence(protocol), fallback_sentence(protocol)]
     elif run_counts(protocol):
         sentences.append("Nothing is bold: n = 1 is too small to tell methods apart.")
-    return " ".join([*filter(None, sentences), *attempts_sentence(protocol)])
+    return " ".join([*filter(None, sentences), *by_pair_sentences(protocol), *attempts_sentence(protocol)])
 
 
 def attempts_sentence(protocol: Protocol) -> list[str]:
@@ -191,4 +194,5 @@ def tidy_line(protocol: Protocol, cell: Cell, standing: str) -> dict[str, object
             "reason": "; ".join(failures) or ("from its students' records" if reported else ""),
             "records": " ".join(cell.records),
         }
+        | ({"teachers": cell.teacher_count} if several_teachers(protocol) else {})
     )

@@ -6,13 +6,27 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from benchmark.report.formatting import MISSING, format_interval, format_points
+from benchmark.report.formatting import MISSING, count_of, format_interval, format_points
 from benchmark.report.records.cells import Protocol
+from benchmark.report.statistics.blocks import key_text, seed_of, teacher_of
 from benchmark.report.statistics.families import PAIRED
 from benchmark.report.tables.comparisons import BASELINE, Comparison, detectable_sentence, fallback_sentence
-from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level, scoring_sentence
+from benchmark.report.tables.table import (
+    Table,
+    TableCell,
+    TableLine,
+    key_columns,
+    percent_level,
+    scoring_sentence,
+    several_teachers,
+    teachers_phrase,
+)
 
 NO_SPREAD = "n is too small: no difference can be told from chance."
+SEVERAL_TEACHERS = (
+    "Interval and p values cover what another teacher would change: for all rows that have one alike, which matters "
+    "against a row without, and for each row on its own, as far as runs show it. n: pairs of runs."
+)
 FLIP_HEADS = ("sign-flip p", "Holm p")  # only where n allows them to reach 5 %
 
 
@@ -45,14 +59,23 @@ def heads(flips: bool) -> tuple[str, ...]:
 def caption(protocol: Protocol, flips: bool) -> str:
     """The caption: how to read the columns, and what the comparisons could have found."""
     sentences = [
-        f"{scoring_sentence(protocol)} Row minus row, in points, for this one teacher. Interval, Dunnett p and "
+        f"{scoring_sentence(protocol)} Row minus row, in points, {teachers_phrase(protocol)}. Interval, Dunnett p and "
         "verdict: all rows against that one at once; Tukey p: all pairs of rows; McNemar p: noise of the test images "
         "only.",
         "Sign-flip p: exact; Holm p: all rows against that one." if flips else "",
+        SEVERAL_TEACHERS if several_teachers(protocol) else "",
         detectable_sentence(protocol) or NO_SPREAD,
         fallback_sentence(protocol),
     ]
     return " ".join(filter(None, sentences))
+
+
+def blocks_text(comparison: Comparison) -> str:
+    """The teachers and seeds of the pairs of runs: 3 teachers, 3 seeds; "" with one teacher."""
+    blocks = comparison.paired.blocks if comparison.paired else ()
+    teachers = {teacher_of(block) for block in blocks} - {None}
+    seeds = {seed_of(block) for block in blocks}
+    return f"{count_of(len(teachers), 'teacher')}, {count_of(len(seeds), 'seed')}" if teachers else ""
 
 
 def line_cells(comparison: Comparison, flips: bool) -> Iterator[TableCell]:
@@ -60,7 +83,8 @@ def line_cells(comparison: Comparison, flips: bool) -> Iterator[TableCell]:
     contrast, paired, images = comparison.contrast, comparison.paired, comparison.images
     source = "paired t" if contrast and contrast.source == PAIRED and contrast.p is not None else ""
     yield TableCell(comparison.baseline.row.label)
-    yield TableCell(str(paired.n if paired else 0), "" if paired else "no seed in common", records=comparison.records)
+    small = blocks_text(comparison) if paired else "no seed in common"
+    yield TableCell(str(paired.n if paired else 0), small, records=comparison.records)
     yield TableCell(format_points(contrast.difference) if contrast else MISSING)
     yield TableCell(format_interval(contrast.low, contrast.high) if contrast else MISSING)
     yield TableCell(format_p(contrast and contrast.p), source)
@@ -68,7 +92,7 @@ def line_cells(comparison: Comparison, flips: bool) -> Iterator[TableCell]:
     if flips:
         yield TableCell(format_p(paired and paired.sign_flip))
         yield TableCell(format_p(comparison.holm))
-    counts = f"{images.first} : {images.second} images, seed {images.seed}" if images else ""
+    counts = f"{images.first} : {images.second} images, {key_text(images.block)}" if images else ""
     yield TableCell(format_p(images and images.p), counts or ("not kept" if paired else ""))
     yield TableCell(comparison.verdict)
 
@@ -95,7 +119,17 @@ def tidy_line(protocol: Protocol, comparison: Comparison) -> dict[str, object]:
         }
         | {"all_pairs_p": comparison.all_pairs_p}
         | {"sign_flip_p": paired and paired.sign_flip, "holm_p": comparison.holm}
-        | {"mcnemar_p": images and images.p, "mcnemar_seed": images and images.seed}
+        | {"mcnemar_p": images and images.p, "mcnemar_seed": images and seed_of(images.block)}
         | {"right_only_here": images and images.first, "right_only_there": images and images.second}
         | {"verdict": comparison.verdict, "records": comparison.records}
+        | teacher_columns(protocol, comparison)
     )
+
+
+def teacher_columns(protocol: Protocol, comparison: Comparison) -> dict[str, int | None]:
+    """Columns of the CSV for a protocol with several teachers: their number, and that of the images' runs."""
+    if not several_teachers(protocol):
+        return {}
+    teachers = {teacher_of(block) for block in comparison.paired.blocks} - {None} if comparison.paired else ()
+    images = comparison.images
+    return {"teachers": len(teachers), "mcnemar_teacher_seed": images and teacher_of(images.block)}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import Entry
+from benchmark.report.statistics.blocks import matched
 from benchmark.report.statistics.families import TOO_FEW, Contrast, against, all_pairs_p, family_loadings
 from benchmark.report.statistics.images import Discordant, mcnemar
 from benchmark.report.statistics.max_t import max_t_quantile
@@ -33,11 +34,11 @@ class Comparison:
 
     cell: Cell
     baseline: Cell
-    contrast: Contrast | None = None  # row minus baseline; None: no chain of common seeds joins them
+    contrast: Contrast | None = None  # row minus baseline; None: no chain of common blocks joins them
     all_pairs_p: float | None = None  # in the family of all pairs of rows
-    paired: Paired | None = None  # over the seeds in common; None: there is none
+    paired: Paired | None = None  # over the blocks in common; None: there is none
     holm: float | None = None  # sign-flip p adjusted for all rows compared with this baseline, where n allows 5 %
-    images: Discordant | None = None  # of the lowest seed in common with predictions; None: not kept
+    images: Discordant | None = None  # of the first block in common with predictions; None: not kept
 
     @property
     def verdict(self) -> str:
@@ -47,12 +48,12 @@ class Comparison:
     @property
     def records(self) -> str:
         """The names of the records of both rows."""
-        return " ".join(entry.name for entry in (*self.cell.scored, *self.baseline.scored))
+        return f"{self.cell.scored_records} {self.baseline.scored_records}"
 
 
 # ---- numbers
 def baseline_contrasts(protocol: Protocol, baseline: Row) -> dict[tuple[Row, Pair], Contrast]:
-    """(Row, pair) -> the row minus the baseline, where both have a score and common seeds join them."""
+    """(Row, pair) -> the row minus the baseline, where both have a score and common blocks join them."""
     found = {}
     for pair, model in protocol.models.items():
         if baseline in model.rows:
@@ -77,7 +78,7 @@ def compare_with(
     model = protocol.models[pair]
     contrasts = against(model, baseline.row)
     cells = [cell for cell in protocol.student_cells(pair) if cell.row != baseline.row]
-    paired = [paired_difference(cell.by_seed, baseline.by_seed) for cell in cells]
+    paired = [paired_difference(model.column[cell.row], model.column[baseline.row]) for cell in cells]
     return [
         Comparison(
             cell,
@@ -103,14 +104,14 @@ def holm_where_reachable(paired: Sequence[Paired | None]) -> list[float | None]:
 
 
 def discordant_images(cell: Cell, baseline: Cell, correct: Correctness | None) -> Discordant | None:
-    """McNemar's test on the judged images for the lowest common seed for which both runs' predictions are kept."""
+    """McNemar's test on the judged images for the first common block for which both runs' predictions are kept."""
     if correct is None:
         return None
-    sides = [{entry.run.seed: entry for entry in side.scored} for side in (cell, baseline)]
-    for seed in sorted(sides[0].keys() & sides[1].keys()):
-        first, second = (correct(side[seed]) for side in sides)
+    sides = ({side.pair.key(entry.run): entry for entry in side.scored} for side in (cell, baseline))
+    for block, entries in matched(*sides).items():
+        first, second = map(correct, entries)
         if first is not None and second is not None and first.shape == second.shape:
-            return mcnemar(first, second, seed)
+            return mcnemar(first, second, block)
     return None
 
 
@@ -136,7 +137,8 @@ def detectable(model: PairModel) -> tuple[float, float] | None:
     errors = [error for row in model.rows[1:] if (error := model.error(row, model.rows[0])) is not None]
     if not errors:
         return None
-    error, degrees = float(np.median(errors)), model.residual.degrees
+    error = float(np.median(errors))
+    degrees = np.median([model.degrees(row, model.rows[0]) for row in model.rows[1:]]).item()
     limits = (t_quantile(degrees), max_t_quantile(family_loadings(model, model.rows[0]), degrees))
     single, family = (minimum_detectable_difference(error, degrees, limit) for limit in limits)
     return single, family

@@ -62,9 +62,8 @@ def scored_cells(protocol: Protocol) -> list[Cell]:
 
 def format_cells(cell: Cell, measures: Sequence[Measure]) -> tuple[TableCell, ...]:
     """The cells of a line: n, then each measure."""
-    records = " ".join(entry.name for entry in cell.scored)
     stale = sum(entry.stale for entry in cell.scored)
-    count = TableCell(str(len(cell.scored)), f"{stale} stale" if stale else "", records=records)
+    count = TableCell(str(len(cell.scored)), f"{stale} stale" if stale else "", records=cell.scored_records)
     return (count, *(format_measure(cell, measure) for measure in measures))
 
 
@@ -88,4 +87,4 @@ def tidy_line(protocol: Protocol, cell: Cell, measures: Sequence[Measure]) -> di
     numbers = {name: summary and summary.mean for name, summary in means.items()}
     shown = [measure.column for measure in measures if measure.spread]
     numbers |= {f"{name}_sd": means[name] and means[name].sd for name in shown}
-    return key_columns(protocol, cell) | numbers | {"records": " ".join(entry.name for entry in cell.scored)}
+    return key_columns(protocol, cell) | numbers | {"records": cell.scored_records}

@@ -15,9 +15,10 @@ from benchmark.report.formatting import (
     format_score,
     join_distinct,
 )
-from benchmark.report.records.cells import Protocol
+from benchmark.report.records.cells import Pair, Protocol
 from benchmark.report.records.entries import Entry, Platform
 from benchmark.report.records.predictions import Predictions
+from benchmark.report.statistics.summary import summarise
 from benchmark.report.tables.long import Measure, long_table, read_clock, read_score, read_size, scored_cells
 from benchmark.report.tables.table import Table
 
@@ -130,15 +131,23 @@ def quality_table(protocol: Protocol, predictions: Predictions | None = None) ->
 
 
 def with_agreement(protocol: Protocol, predictions: Predictions) -> Protocol:
-    """The protocol with the agreement of its plain students with each pair's teacher, from their predictions."""
+    """The protocol with the agreement of its plain students with each pair's teachers, from their predictions."""
     cells = dict(protocol.cells)
     for (row, pair), cell in protocol.cells.items():
         if row.kind == "student" and pair.teacher:
-            found = [predictions.agreement(entry, pair.teacher_id) for entry in cell.entries]
+            found = [mean_agreement(predictions, entry, pair) for entry in cell.entries]
             pairs = zip(cell.entries, found, strict=True)
             entries = tuple(replace(e, other_scores=(*e.other_scores, ("agreement", value))) for e, value in pairs)
             cells[row, pair] = replace(cell, entries=entries)
     return replace(protocol, cells=cells)
+
+
+def mean_agreement(predictions: Predictions, entry: Entry, pair: Pair) -> float | None:
+    """The agreement of a run that had no teacher with those of a pair, the mean over them; None without predictions."""
+    summary = summarise(
+        value for teacher in pair.teachers if (value := predictions.agreement(entry, teacher.id)) is not None
+    )
+    return summary and summary.mean
 
 
 def size_table(protocol: Protocol) -> Table:

@@ -55,7 +55,7 @@ def pair_lines(protocol: Protocol, pair: Pair) -> Iterator[TableLine]:
 
 def tidy_line(protocol: Protocol, cell: Cell) -> dict[str, object]:
     """A cell as a line of CSV; the accuracy as a fraction."""
-    mean = {"top1": cell.summary().mean} | {"records": " ".join(entry.name for entry in cell.scored)}
+    mean = {"top1": cell.summary().mean} | {"records": cell.scored_records}
     return key_columns(protocol, cell) | network_sizes(protocol, cell.pair) | mean
 
 

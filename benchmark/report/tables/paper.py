@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,13 @@ import pandas as pd
 from benchmark.experiment.suite import Suite
 from benchmark.report.docstrings import LEGEND
 from benchmark.report.formatting import count_of, format_percent
+from benchmark.report.records.by_pair import by_pair_sentences
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
-from benchmark.report.statistics.model import pooled
+from benchmark.report.statistics.components import TEACHER
+from benchmark.report.statistics.summary import pooled
+from benchmark.report.tables.comparisons import points_range
 from benchmark.report.tables.paper_columns import PaperBlock, PaperColumn, make_blocks
+from benchmark.report.tables.table import several_teachers
 
 REFERENCES = ("teacher", "student")  # kinds of the rows above the methods
 
@@ -114,12 +119,13 @@ def ran_in(cell: Cell, suite: str) -> bool:
 
 # ---- sentences and CSV
 def runs_text(protocol: Protocol, pairs: Iterable[Pair], rows: Iterable[Row]) -> str:
-    """What a number is the mean of: mean of 3 seeds."""
+    """What a number is the mean of: mean of 3 seeds; with several teachers, mean of 3 to 9 runs."""
     cells = [protocol.cells[row, pair] for pair in pairs for row in rows if row.kind != "teacher"]
     counts = {len(cell.scored) for cell in cells if cell.scored}
     if counts <= {1}:
         return "single runs"
-    return "mean of " + (count_of(max(counts), "seed") if len(counts) == 1 else f"{min(counts)} to {max(counts)} seeds")
+    word = "run" if several_teachers(protocol) else "seed"
+    return "mean of " + (count_of(max(counts), word) if len(counts) == 1 else f"{min(counts)} to {max(counts)} {word}s")
 
 
 def make_legend(protocol: Protocol, blocks: Iterable[PaperBlock], marks: Iterable[str]) -> tuple[str, ...]:
@@ -130,14 +136,26 @@ def make_legend(protocol: Protocol, blocks: Iterable[PaperBlock], marks: Iterabl
     papers = dict.fromkeys(match.quoted.paper for column in columns for match in column.published.values())
     marks = set(marks)
     return (
-        "After the last epoch; one teacher per pair."
+        f"After the last epoch; {teachers_per_pair(protocol)}."
         + (f" Standard deviation between seeds: {format_percent(spread.sd)}." if spread else ""),
         "Bold: best mean of a column; underlined: second."
         if ranked
         else "Nothing is bold: too few runs to tell methods apart.",
         *([f"Small: minus the number published by {', '.join(papers)}, in points."] if papers else []),
+        *by_pair_sentences(protocol),
         *(text for mark, text in LEGEND.items() if mark in marks),
     )
+
+
+def teachers_per_pair(protocol: Protocol) -> str:
+    """The number of teachers: one teacher per pair; 3 teachers per pair, with the sd between them."""
+    number = several_teachers(protocol)
+    if not number:
+        return "one teacher per pair"
+    models = [model.components for model in protocol.models.values() if model.components]
+    sds = [math.sqrt(each.variance(TEACHER)) for each in models]
+    known = f", which move their students with a standard deviation of {points_range(sds)}" if sds else ""
+    return f"{number} teachers per pair{known}"
 
 
 def tidy_lines(

@@ -1,10 +1,11 @@
-"""The table of bf16 against fp32: the same runs trained in both precisions, paired by seed."""
+"""The table of bf16 against fp32: the same runs trained in both precisions, paired by block."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -12,25 +13,30 @@ from benchmark.report.formatting import MISSING, count_of, format_interval, form
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.labels import name_protocols
+from benchmark.report.statistics.blocks import Key, key_text, matched, order_of, seed_means
 from benchmark.report.statistics.families import TOO_FEW
 from benchmark.report.statistics.paired import Paired, paired_difference
 from benchmark.report.statistics.summary import summarise
 from benchmark.report.tables.precision_runs import PRECISIONS, MatchedRuns, match_runs, matched_rows
-from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level
+from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level, several_teachers
 
 LIMIT = 0.005  # this suite's criterion for the absolute mean difference, a fraction
 WITHIN = f"within ±{100 * LIMIT:g}"
+SEVERAL_TEACHERS = (
+    " Paired by teacher as well. Intervals of rows are over teachers and seeds; those of the mean of rows and of a row "
+    "minus the student are over seeds, for the mean of these teachers."
+)
 EXPECTED_EQUAL = ("device", "torch", "source")  # provenance; the caption names what is not equal on both sides
 HEADS = ("n", "bf16 %", "fp32 %", "difference", "95 % interval", f"mean {WITHIN}", f"interval {WITHIN}")
 MatchedColumns = dict[Pair, dict[Row, list[MatchedRuns]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: cached_property needs a __dict__
 class PrecisionComparison:
     """A row on one pair, or the mean of a pair's rows, in both precisions."""
 
     cell: Cell
-    values: Mapping[str, Mapping[int, float]]  # precision -> seed -> top-1, of the seeds done in both
+    values: Mapping[str, Mapping[Key, float]]  # precision -> block -> top-1, of the blocks done in both
     entries: tuple[Entry, ...]  # the runs that the values come from
     left_out: str = ""  # seeds done in one precision only, with the state of the other
     relative: bool = False  # whether the values are differences between two rows
@@ -39,6 +45,11 @@ class PrecisionComparison:
     def difference(self) -> Paired | None:
         """bf16 minus fp32; None without a seed that is done in both."""
         return paired_difference(*(self.values[precision] for precision in PRECISIONS))
+
+    @cached_property
+    def by_seed(self) -> dict[str, dict[int, float]]:
+        """Precision -> seed -> top-1, its mean over teachers."""
+        return {precision: seed_means(values) for precision, values in self.values.items()}
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -70,19 +81,19 @@ def precision_tables(protocols: Sequence[Protocol]) -> dict[str, Table]:
     names = dict(zip(distinct, name_protocols(distinct), strict=True))
     groups: dict[tuple[Terms, Terms], tuple[Protocol, MatchedColumns]] = {}
     for key, protocol in zip(keys, protocols, strict=True):
-        for pair, row, matched in matched_rows(protocol, matches):
-            groups.setdefault(key, (protocol, {}))[1].setdefault(pair, {}).setdefault(row, []).extend(matched)
+        for pair, row, runs in matched_rows(protocol, matches):
+            groups.setdefault(key, (protocol, {}))[1].setdefault(pair, {}).setdefault(row, []).extend(runs)
     return {first.slug: precision_table(first, names[key], columns) for key, (first, columns) in groups.items()}
 
 
 # ---- numbers
-def compare_precisions(pair: Pair, row: Row, matched: Sequence[MatchedRuns]) -> PrecisionComparison:
-    """Compare the seeds of a row that are done in both precisions; the others are named in `left_out`."""
-    matched = sorted(matched, key=lambda match: match["bf16"].run.seed)
-    done = [match for match in matched if {entry.state for entry in match.values()} == {"done"}]
-    not_done = [(precision, entry) for match in matched for precision, entry in match.items() if entry.state != "done"]
-    left_out = [f"seed {entry.run.seed} left out: {precision} {entry.state}" for precision, entry in not_done]
-    values = {name: {match[name].run.seed: match[name].score("top1") for match in done} for name in PRECISIONS}
+def compare_precisions(pair: Pair, row: Row, found: Sequence[MatchedRuns]) -> PrecisionComparison:
+    """Compare the runs of a row that are done in both precisions; the others are named in `left_out`."""
+    found = sorted(found, key=lambda match: order_of(pair.key(match["bf16"].run)))
+    done = [match for match in found if {entry.state for entry in match.values()} == {"done"}]
+    not_done = [(precision, entry) for match in found for precision, entry in match.items() if entry.state != "done"]
+    left_out = [f"{key_text(pair.key(e.run))} left out: {precision} {e.state}" for precision, e in not_done]
+    values = {name: {pair.key(match[name].run): match[name].score("top1") for match in done} for name in PRECISIONS}
     entries = tuple(match[precision] for precision in PRECISIONS for match in done)
     return PrecisionComparison(Cell(row, pair), values, entries, "; ".join(left_out))
 
@@ -90,14 +101,15 @@ def compare_precisions(pair: Pair, row: Row, matched: Sequence[MatchedRuns]) -> 
 def mean_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[PrecisionComparison]:
     """The mean over a pair's rows, taken within each seed that all rows have; empty for a single row.
 
-    The interval is over seeds: rows of one seed share initial weights and batches, so they are not independent.
+    The interval is over seeds: rows of one seed share initial weights and batches, so they are not independent.  A row
+    with several teachers enters with its mean over them.
     """
     lines = [line for line in lines if line.entries]
     if len(lines) < 2:
         return []
-    seeds = sorted(set.intersection(*(set(line.values["bf16"]) for line in lines)))
+    seeds = sorted(set.intersection(*(set(line.by_seed["bf16"]) for line in lines)))
     values = {
-        precision: {seed: math.fsum(line.values[precision][seed] for line in lines) / len(lines) for seed in seeds}
+        precision: {seed: math.fsum(line.by_seed[precision][seed] for line in lines) / len(lines) for seed in seeds}
         for precision in PRECISIONS
     }
     entries = tuple(entry for line in lines for entry in line.entries if entry.run.seed in seeds)
@@ -117,8 +129,9 @@ def differences_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> lis
 
 def row_difference(pair: Pair, line: PrecisionComparison, plain: PrecisionComparison) -> PrecisionComparison:
     """A row minus the plain student over the seeds that both have in both precisions."""
-    seeds = sorted(line.values["bf16"].keys() & plain.values["bf16"].keys())
-    values = {name: {seed: line.values[name][seed] - plain.values[name][seed] for seed in seeds} for name in PRECISIONS}
+    both = {name: matched(line.by_seed[name], plain.by_seed[name]) for name in PRECISIONS}
+    values = {name: {seed: own - other for seed, (own, other) in both[name].items()} for name in PRECISIONS}
+    seeds = values["bf16"]
     entries = tuple(entry for each in (line, plain) for entry in each.entries if entry.run.seed in seeds)
     cell = Cell(Row("method", label=f"{line.cell.row.label} − {plain.cell.row.label}"), pair)
     return PrecisionComparison(cell, values, entries, "" if seeds else "no seed in common", relative=True)
@@ -150,6 +163,7 @@ def caption(protocol: Protocol, name: str, matched: Sequence[MatchedRuns]) -> st
         f"Scored on the {protocol.judge}. The same runs in bf16 and in fp32, as their records say: bf16 minus fp32 in "
         f"points, paired by seed, {percent_level()} t interval, line by line; none with n = 1. Limit: {100 * LIMIT:g} "
         f"points either way. In the mean of rows opposite changes cancel; a row minus the student shows them. {also}"
+        + (SEVERAL_TEACHERS if several_teachers(protocol) else "")
     ).strip()
 
 

@@ -19,6 +19,8 @@ def match_runs(entries: Iterable[Entry]) -> dict[str, MatchedRuns]:
     """
     by_id: dict[str, MatchedRuns] = {}
     trained = [entry for entry in entries if entry.run.recipe and entry.provenance("precision") in PRECISIONS]
+    if len({entry.provenance("precision") for entry in trained}) < len(PRECISIONS):
+        return {}
     for entry in sorted(trained, key=lambda entry: (entry.state != "done", entry.run.recipe.precision)):
         by_id.setdefault(id_without_precision(entry.run), {}).setdefault(entry.provenance("precision"), entry)
     pairs = {id: matched for id, matched in by_id.items() if len(matched) == len(PRECISIONS)}
@@ -33,7 +35,7 @@ def id_without_precision(run: Run) -> str:
 def matched_rows(protocol: Protocol, matches: Mapping[str, MatchedRuns]) -> list[tuple[Pair, Row, list[MatchedRuns]]]:
     """(Pair, row, matched runs) for the protocol's rows that have bf16 runs with a match in fp32; no teachers."""
     rows = []
-    for pair in protocol.pairs:
+    for pair in protocol.pairs if matches else ():
         for row in (row for row in protocol.rows if row.kind != "teacher"):
             entries = [entry for entry in protocol.cells[row, pair].entries if entry.run.recipe]
             matched = [(entry, matches.get(id_without_precision(entry.run))) for entry in entries]

@@ -94,7 +94,8 @@ def line_cells(match: PublishedMatch, numbers: dict[str, int]) -> tuple[TableCel
 def spread_text(match: PublishedMatch) -> str:
     """The standard deviation between seeds behind the interval, with its degrees of freedom and where it is from."""
     spread = match.spread
-    return f"sd {format_percent(spread.sd)}, {spread.degrees:.0f} df, of {match.spread_of}" if spread else ""
+    shared = f", which count as {match.independent:.1f} independent ones" if match.independent else ""
+    return f"sd {format_percent(spread.sd)}, {spread.degrees:.0f} df, of {match.spread_of}{shared}" if spread else ""
 
 
 def tidy_line(protocol: Protocol, match: PublishedMatch) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -9,6 +10,7 @@ from itertools import groupby
 import pandas as pd
 
 from benchmark.report.docstrings import LEGEND
+from benchmark.report.records.by_pair import cell_knobs
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.statistics.summary import LEVEL
 
@@ -109,6 +111,18 @@ def scoring_sentence(protocol: Protocol) -> str:
     return f"Scored on the {protocol.judge}; {runs_per_cell(run_counts(protocol))}."
 
 
+def several_teachers(protocol: Protocol) -> str:
+    """The number of teachers of a pair as text: 3, 1 to 3; "" where every pair has one."""
+    counts = protocol.teacher_counts or {1}
+    return "" if counts == {1} else " to ".join(dict.fromkeys(f"{count}" for count in (min(counts), max(counts))))
+
+
+def teachers_phrase(protocol: Protocol) -> str:
+    """What intervals hold for: for this one teacher; over 3 teachers; over 1 to 3 teachers."""
+    number = several_teachers(protocol)
+    return f"over {number} teachers" if number else "for this one teacher"
+
+
 def key_columns(protocol: Protocol, cell: Cell) -> dict[str, object]:
     """The first columns of a line of CSV: protocol, pair, row and n."""
     terms = dict(protocol.terms)
@@ -119,7 +133,7 @@ def key_columns(protocol: Protocol, cell: Cell) -> dict[str, object]:
         "pair": cell.pair.label,
         "row": cell.row.label,
         "method": cell.row.method or (cell.pair.teacher.method if cell.pair.teacher else ""),
-        "knobs": cell.row.knobs,
+        "knobs": json.dumps(cell_knobs(cell), sort_keys=True) if cell.row.knobs else "",
         "n": len(cell.scored),
     }
 

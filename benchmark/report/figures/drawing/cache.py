@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import marshal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -80,7 +81,7 @@ def code_digest() -> str:
     return digest([*(path.read_bytes() for path in files), *map(version, LIBRARIES)])
 
 
-def protocol_parts(protocol: Protocol) -> Iterable[str]:
+def protocol_parts(protocol: Protocol) -> Iterable[str | bytes]:
     """What the figures of a protocol depend on: its labels, and every record in it with its costs."""
     yield f"{protocol.label}\n{protocol.slug}"
     for (row, pair), cell in protocol.cells.items():
@@ -88,4 +89,4 @@ def protocol_parts(protocol: Protocol) -> Iterable[str]:
         yield repr((row, row.label, pair, pair.label, cell.reported_top1, cell.exclusion_reason, runs))
     for entry in protocol.entries:
         for each in (entry, *entry.costs):
-            yield each.record.model_dump_json() if each.record else each.run.id
+            yield marshal.dumps(each.record.__dict__, 2) if each.record else each.run.id  # 2: without references

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.records.cells import Row
+from benchmark.report.statistics.blocks import Key, key_text
 
+NAMED_DOTS = 10  # of a row at most: each has its text
 SEED = {"linestyle": "none", "marker": "o", "markersize": 2.6, "markeredgewidth": 0, "alpha": 0.55, "zorder": 4}
 
 
@@ -21,11 +23,18 @@ def order_by_effect(effects: Mapping[tuple[Row, object], float]) -> list[Row]:
     return sorted(found, key=lambda row: (-sum(found[row]) / len(found[row]), row.label))
 
 
-def draw_seeds(axes: Axes, values: Mapping[int, float], place: float, row: Row, unit: str) -> None:
-    """A dot for each seed beside the interval of its row; values: seed -> number on the x axis."""
-    for seed, value in values.items():
+def draw_seeds(axes: Axes, values: Mapping[Key, float], place: float, row: Row, unit: str) -> None:
+    """A dot for each block beside the interval of its row; values: block -> number on the x axis.
+
+    With many blocks their dots are one mark, which takes less time and space, and none has a text.
+    """
+    if len(values) > NAMED_DOTS:
+        (dots,) = axes.plot([*values.values()], [place] * len(values), color=FOREGROUND, **SEED)
+        tag(dots, row.label)
+        return
+    for block, value in values.items():
         (dot,) = axes.plot([value], [place], color=FOREGROUND, **SEED)
-        tag(dot, row.label, f"seed {seed}: {value:+.2f} {unit}")
+        tag(dot, row.label, f"{key_text(block)}: {value:+.2f} {unit}")
 
 
 def label_rows(axes: Axes, rows: Sequence[Row], limits: tuple[float, float], *reference_lines: float) -> None:

@@ -1,0 +1,84 @@
+"""The findings of the first screen as sentences, and how far they can be trusted; "" for what is not known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from benchmark.report.formatting import count_of, format_interval, format_points, format_ratio
+from benchmark.report.page.leaderboard import Contrasts, full_pairs, mean_of, step_ratio
+from benchmark.report.records.cells import Pair, Protocol, Row
+from benchmark.report.statistics.families import BETTER, WORSE
+from benchmark.report.tables.comparisons import detectable, points_range
+from benchmark.report.tables.table import percent_level, run_counts, runs_per_cell, several_teachers
+
+NAMED = 3  # methods that a finding names
+
+
+def better_sentence(protocol: Protocol, ranked: Sequence[Row], contrasts: Contrasts) -> str:
+    """Which methods are better than the plain student by more than chance explains, and by how much."""
+    methods = [row for row in ranked if row.kind == "method"]
+    if not contrasts or all(each.low is None for each in contrasts.values()):
+        return "No difference can be told from chance yet: that takes several seeds of the plain student and a method."
+    wins = {row: [c for (r, _), c in contrasts.items() if r == row and c.verdict == BETTER] for row in methods}
+    winners = sorted((row for row in methods if wins[row]), key=lambda row: -len(wins[row]))
+    if not winners:
+        return f"None of {count_of(len(methods), 'method')} is better than the plain student by more than chance."
+    several = len(full_pairs(protocol)) > 1
+    verb, first = "is" if len(winners) == 1 else "are", wins[winners[0]][0]
+    interval = f" points, {percent_level()} interval {format_interval(first.low, first.high)}"
+    named = [
+        f"{row.label} ({pairs_text(protocol, row, contrasts)})" if several
+        else f"{row.label} ({format_points(wins[row][0].difference)}{interval * (row == winners[0])})"
+        for row in winners[:NAMED]
+    ]  # fmt: skip
+    more = f" and {len(winners) - NAMED} more" if len(winners) > NAMED else ""
+    return (
+        f"{len(winners)} of {count_of(len(methods), 'row')} with a teacher {verb} better than the plain student by "
+        f"more than chance explains{' on some pair' if several else ''}: {'; '.join(named)}{more}."
+    )
+
+
+def pairs_text(protocol: Protocol, row: Row, contrasts: Contrasts) -> str:
+    """In how many pairs a row is better than the plain student, and in how many worse."""
+    verdicts = [contrast.verdict for (each, _), contrast in contrasts.items() if each == row]
+    worse = f", worse in {verdicts.count(WORSE)}" if WORSE in verdicts else ""
+    return f"in {verdicts.count(BETTER)} of {len(full_pairs(protocol))} pairs{worse}"
+
+
+def cost_sentence(
+    protocol: Protocol, pairs: Sequence[Pair], ranked: Sequence[Row], plain: Row | None, contrasts: Contrasts
+) -> str:
+    """What a step of the best method costs, and which better method is the cheapest; "" if it was not measured."""
+    ratios = {row: step_ratio(protocol, pairs, row, plain) for row in ranked if row.kind == "method"}
+    ratios = {row: ratio for row, ratio in ratios.items() if ratio}
+    best = next((row for row in ranked if row.kind == "method"), None)
+    if best not in ratios:
+        return ""
+    text = f"The best mean, {best.label}, costs {format_ratio(ratios[best])} the plain student’s training step"
+    counts = {row: Counter(c.verdict for (r, _), c in contrasts.items() if r == row) for row in ratios}
+    better = [row for row in ratios if counts[row][BETTER] > counts[row][WORSE]]
+    cheapest = min(better, key=ratios.get, default=best)
+    other = f"; the cheapest of the better ones, {cheapest.label}, {format_ratio(ratios[cheapest])}"
+    return text + (other if cheapest != best else "") + "."
+
+
+def gap_sentence(protocol: Protocol, pairs: Sequence[Pair], ranked: Sequence[Row]) -> str:
+    """How much of the gap to the teacher the best method closes; "" without one of the three, or without a gap."""
+    leaders = [next((row for row in ranked if row.kind == kind), None) for kind in ("teacher", "student", "method")]
+    if None in leaders:
+        return ""
+    teacher, plain, best = (mean_of(protocol, pairs, row) for row in leaders)
+    if teacher <= plain:
+        return ""
+    share = f"{100 * (best - plain) / (teacher - plain):.0f} %".replace("-", "−")
+    return f"The best mean closes {share} of the {points_range([teacher - plain])} points from student to teacher."
+
+
+def trust_sentence(protocol: Protocol) -> str:
+    """How far the numbers can be trusted: runs, teachers, and the difference that would be found."""
+    number = several_teachers(protocol)
+    teachers = f"{number} teachers" if number else "one teacher"
+    text = f"{runs_per_cell(run_counts(protocol))}, {teachers} for each pair."
+    family = [found[1] for model in protocol.models.values() if (found := detectable(model))]
+    return text + (f" A true difference of {points_range(family)} points is found in 80 % of cases." if family else "")
