@@ -1,4 +1,4 @@
-"""The command line, called as a separate process: error messages, `plan` and `list`."""
+"""The command line, error messages, `plan` and `list`."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ REFERENCE = Path(__file__).parents[1] / "reference" / "checkpoints"
 
 
 @pytest.fixture
-def error_of(run_cli, tmp_path):
+def error_of(call, tmp_path):
     """A function: arguments -> the one line of the error; asserts that nothing was written."""
 
     def run(*arguments):
         options = ["--results", tmp_path / "results"]
         if arguments[0] == "run":
             options += ["--reports", tmp_path / "reports"]
-        finished = run_cli(*arguments, *options)
+        finished = call(*arguments, *options)
         assert finished.code == 2, finished.err
         assert finished.out == ""
         (line,) = finished.err.splitlines()
@@ -72,8 +72,8 @@ def test_weights_that_cannot_be_imported_are_refused_and_not_kept(error_of, tmp_
         assert part in line
 
 
-def test_a_plan_counts_the_missing_runs_and_writes_nothing(run_cli, tmp_path):
-    finished = run_cli("plan", "digits", "-m", "ce,kd", "--results", tmp_path / "results", "--device", "cpu")
+def test_a_plan_counts_the_missing_runs_and_writes_nothing(call, tmp_path):
+    finished = call("plan", "digits", "-m", "ce,kd", "--results", tmp_path / "results", "--device", "cpu")
     assert (finished.code, finished.err) == (0, "")
     counts, time, disk, *cohorts = finished.out.splitlines()
     assert counts == "5 runs: 0 finished, 5 to do, 0 unfit"  # one teacher; two methods, two seeds
@@ -97,9 +97,10 @@ class Outside(Method):
 '''
 
 
-def test_list_shows_everything_including_the_methods_of_a_plug_in(run_cli, tmp_path):
+def test_list_shows_everything_including_the_methods_of_a_plug_in(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "outside.py").write_text(OUTSIDE)
-    finished = run_cli("list", "--plugin", tmp_path / "outside.py", cwd=tmp_path)
+    finished = call("list", "--plugin", tmp_path / "outside.py")
     assert (finished.code, finished.err) == (0, "")
     for part in ("temperature=4.0, alpha=0.9", "outside    Attention to nothing.", "weight=2.0"):
         assert part in finished.out

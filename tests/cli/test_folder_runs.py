@@ -3,10 +3,9 @@
 import json
 import os
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small_sweeps import draw
 
 from benchmark.models import build
 from benchmark.store import Store
@@ -15,28 +14,17 @@ NAME = "folder:pets"
 SHORT = ["digits", "--epochs", "1", "--seeds", "0", "--dataset", NAME]
 
 
-def draw(root, seed, classes=("cat", "dog")):
-    """data/pets/{train,test}/<class>/*.png with random pixels."""
-    rng = np.random.default_rng(seed)
-    for split, count in (("train", 12), ("test", 5)):
-        for label in classes:
-            folder = root / "data" / "pets" / split / label
-            folder.mkdir(parents=True, exist_ok=True)
-            for number in range(count):
-                Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{number}.png")
-
-
 @pytest.fixture
-def run(run_cli, tmp_path):
+def run(call, tmp_path):
     """A function: command, arguments -> what it does with the folders of this test."""
     options = ["--data", tmp_path / "data", "--results", tmp_path / "results"]
 
-    def call(command, *arguments):
-        done = run_cli(command, *SHORT, *arguments, *options, "--reports", tmp_path / "reports")
+    def with_options(command, *arguments):
+        done = call(command, *SHORT, *arguments, *options, "--reports", tmp_path / "reports")
         assert done.code == 0, done.err
         return done.out
 
-    return call
+    return with_options
 
 
 def students(root):
@@ -45,15 +33,16 @@ def students(root):
     return {record.run["content"]: record.id for record in latest if record.run["method"] == "kd"}
 
 
-@pytest.mark.slow
-def test_other_images_under_the_same_name_are_trained_anew_and_stand_in_a_table_of_their_own(run, run_cli, tmp_path):
-    draw(tmp_path, seed=0)
+def test_other_images_under_the_same_name_are_trained_anew_and_stand_in_a_table_of_their_own(
+    run, call, tmp_path, no_costs, forked
+):
+    draw(tmp_path / "data", seed=0)
     run("run", "-m", "kd", "--quiet")
     (first,) = students(tmp_path).items()
     os.utime(tmp_path / "data/pets/train/cat/0.png")
     assert "0 to do" in run("plan", "-m", "kd")
 
-    draw(tmp_path, seed=1)
+    draw(tmp_path / "data", seed=1)
     assert "2 to do" in run("plan", "-m", "kd"), "the teacher too"
     run("run", "-m", "kd", "--quiet", "--executor", "spawn")
     found = students(tmp_path)
@@ -69,7 +58,7 @@ def test_other_images_under_the_same_name_are_trained_anew_and_stand_in_a_table_
     page = (tmp_path / "reports" / "index.html").read_text()
     assert all(label in page for label in labels)
     for content, id in found.items():
-        explained = run_cli("explain", id, "--results", tmp_path / "results").out
+        explained = call("explain", id, "--results", tmp_path / "results").out
         assert f"{NAME}@{content[:8]} · 1 epoch" in explained
         assert content in explained and "the folder's files" in explained
     tables = sorted((tmp_path / "reports" / "tables").glob("*-accuracy.csv"))
@@ -81,26 +70,26 @@ def test_other_images_under_the_same_name_are_trained_anew_and_stand_in_a_table_
     assert json.loads(path.read_text())["dataset"] == f"{NAME}@{second[:8]}", "the trained networks of these images"
 
 
-def test_imported_weights_belong_to_the_images_that_they_were_measured_on(run_cli, tmp_path):
-    draw(tmp_path, seed=0)
+def test_imported_weights_belong_to_the_images_that_they_were_measured_on(call, tmp_path):
+    draw(tmp_path / "data", seed=0)
     torch.save(build("resnet20", 2).state_dict(), tmp_path / "net.pth")
     options = ["--data", tmp_path / "data", "--results", tmp_path / "results"]
     ids = []
     for seed in (0, 1):
-        draw(tmp_path, seed)
-        done = run_cli("import-weights", tmp_path / "net.pth", "--model", "resnet20", "--dataset", NAME, *options)
+        draw(tmp_path / "data", seed)
+        done = call("import-weights", tmp_path / "net.pth", "--model", "resnet20", "--dataset", NAME, *options)
         assert done.code == 0, done.err
         ids.append(done.out.split("resnet20=")[1].strip())
     assert ids[0] != ids[1]
-    done = run_cli("plan", *SHORT, "-m", "kd", "--teacher", f"resnet20={ids[1]}", *options)
+    done = call("plan", *SHORT, "-m", "kd", "--teacher", f"resnet20={ids[1]}", *options)
     assert done.code == 0 and "2 runs: 1 finished, 1 to do" in done.out
-    done = run_cli("plan", *SHORT, "-m", "kd", "--teacher", f"resnet20={ids[0]}", *options)
+    done = call("plan", *SHORT, "-m", "kd", "--teacher", f"resnet20={ids[0]}", *options)
     assert done.code == 2 and "images have changed since" in done.err.splitlines()[-1]
 
 
-def test_a_missing_folder_is_refused_in_one_sentence_by_every_command(run_cli, tmp_path):
+def test_a_missing_folder_is_refused_in_one_sentence_by_every_command(call, tmp_path):
     for command in ("plan", "run", "cost", "theory"):
-        done = run_cli(command, *SHORT, "--data", tmp_path, "--results", tmp_path / "results")
+        done = call(command, *SHORT, "--data", tmp_path, "--results", tmp_path / "results")
         assert (done.code, done.out) == (2, "")
         line = done.err.splitlines()[-1]
         assert line.startswith("error: ") and str(tmp_path / "pets" / "train") in line and "Traceback" not in done.err

@@ -26,14 +26,14 @@ def rows(path):
         return [row for row in csv.DictReader(file) if row["method"] == "centred"]
 
 
-def test_one_file_enters_list_check_run_cost_table_and_report(plugin, run_cli, tmp_path):
-    listed = run_cli("list", "methods", "--plugin", plugin)
+def test_one_file_enters_list_check_run_cost_table_and_report(plugin, call, tmp_path, few_digits, quick_costs):
+    listed = call("list", "methods", "--plugin", plugin)
     assert "centred " in listed.out
     assert "reads logits; of the teacher logits" in listed.out
-    checked = run_cli("check", plugin)
+    checked = call("check", plugin)
     assert (checked.code, checked.out.count("conforms")) == (0, 2), checked.out
     options = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
-    finished = run_cli("run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce,centred", "--plugin", plugin, *options)
+    finished = call("run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce,centred", "--plugin", plugin, *options)
     assert finished.code == 0, finished.err
     tables = tmp_path / "reports" / "tables"
     (accuracy,) = rows(next(tables.glob("*-accuracy.csv")))
@@ -46,11 +46,11 @@ def test_one_file_enters_list_check_run_cost_table_and_report(plugin, run_cli, t
     assert {(r["run"]["method"], r["kind"]) for r in known} >= {("centred", "run"), ("centred", "cost")}
 
 
-def test_runs_are_repeated_on_demand_and_their_first_records_are_kept(run_cli, tmp_path):
+def test_runs_are_repeated_on_demand_and_their_first_records_are_kept(call, tmp_path, few_digits, no_costs):
     arguments = ["run", "digits", "--epochs", 1, "--seeds", 0, "-m", "ce", "--precision", "fp32", "--quiet"]
     options = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
     for extra in ([], ["--again"]):
-        assert run_cli(*arguments, *options, *extra).code == 0
+        assert call(*arguments, *options, *extra).code == 0
     found = sorted(path.name for path in (tmp_path / "results" / "records").glob("*[0-9].json"))
     assert [name[12:] for name in found] == ["-1.json", "-2.json"]
     curves = [json.loads((tmp_path / "results" / "records" / name).read_text())["curve"] for name in found]

@@ -94,12 +94,12 @@ def test_who_wants_the_cpu_gets_the_suite_for_it(tmp_path, options, environment)
 
 @without_gpu
 @pytest.mark.parametrize("command", [["run", "digits"], ["cost", "digits"], ["speed"]], ids=" ".join)
-def test_commands_that_train_refuse_a_gpu_that_torch_cannot_use(tmp_path, monkeypatch, run_cli, command):
+def test_commands_that_train_refuse_a_gpu_that_torch_cannot_use(tmp_path, monkeypatch, call, command):
     (tmp_path / "nvidia-smi").write_text(SMI)
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    done = run_cli(*command, "--results", tmp_path / "results")
+    done = call(*command, "--results", tmp_path / "results")
     assert (done.code, done.out) == (2, "")
     (line,) = done.err.splitlines()
     assert line.startswith("error: this machine has a GPU (NVIDIA A100)")

@@ -1,21 +1,18 @@
-"""End-to-end tests of the command line on the bundled digits: from images to a report."""
+"""End-to-end tests of the command line: from images to a report."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from small_sweeps import draw
 
+from benchmark.profiling import speed
 from benchmark.store import Store
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["digits", "--epochs", "1", "--seeds", "0"]
+HELD_OUT = (30, 10)  # of few digits
 BROKEN = '''
 """A method that fails."""
 import torch.nn.functional as F
@@ -41,10 +38,15 @@ class Refuses(Plain):
 
 
 @pytest.fixture
-def run(run_cli, tmp_path):
-    """A function: arguments -> the result of `run` with its own folders of results and reports."""
-    options = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
-    return lambda *arguments: run_cli("run", *arguments, *options)
+def options(tmp_path):
+    """Folders of results and reports of this test."""
+    return ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
+
+
+@pytest.fixture
+def run(call, options, few_digits, no_costs):
+    """A function: arguments -> the result of `run` on few digits, in this process, without costs."""
+    return lambda *arguments: call("run", *arguments, *options)
 
 
 def statuses(tmp_path):
@@ -53,8 +55,11 @@ def statuses(tmp_path):
     return {(record.run["method"], record.run["student"]): record.status for record in latest}
 
 
-def test_one_command_trains_teacher_and_students_and_writes_a_report_and_a_second_call_changes_nothing(run, tmp_path):
-    finished = run(*SHORT, "-m", "ce,kd")
+def test_one_command_trains_teacher_and_students_and_writes_a_report_and_a_second_call_changes_nothing(
+    run_cli, options, tmp_path
+):
+    """The bundled digits and the costs as they are, in a process of its own."""
+    finished = run_cli("run", *SHORT, "-m", "ce,kd", *options)
     assert finished.code == 0, finished.err
     assert str(tmp_path / "reports" / "index.html") in finished.out
     assert statuses(tmp_path) == {("ce", "resnet20"): "done", ("ce", "resnet8"): "done", ("kd", "resnet8"): "done"}
@@ -67,7 +72,7 @@ def test_one_command_trains_teacher_and_students_and_writes_a_report_and_a_secon
         assert found["top1"].shape == (1497,)
     page = (tmp_path / "reports" / "index.html").read_bytes()
     before = sorted((tmp_path / "results").rglob("*"))
-    again = run(*SHORT, "-m", "ce,kd")
+    again = run_cli("run", *SHORT, "-m", "ce,kd", *options)
     assert again.code == 0
     assert "epoch" not in again.out
     assert sorted((tmp_path / "results").rglob("*")) == before
@@ -91,25 +96,20 @@ def test_a_failed_run_is_named_after_all_other_runs_are_done_and_the_exit_code_i
     assert "wants equal depths" in page
 
 
-def test_a_process_for_each_device_gives_the_same_records_as_one_process(run_cli, tmp_path):
+def test_a_process_for_each_device_gives_the_same_records_as_one_process(call, no_costs, forked, tmp_path):
+    draw(tmp_path / "data")
     curves = {}
     for executor in ("here", "spawn"):
         arguments = ["--executor", executor, "--precision", "fp32", "--lanes", "1", "--quiet"]
-        options = ["--results", tmp_path / executor, "--reports", tmp_path / "reports"]
-        finished = run_cli("run", *SHORT, "-m", "ce,kd", *arguments, *options)
+        options = ["--results", tmp_path / executor, "--reports", tmp_path / "reports", "--data", tmp_path / "data"]
+        finished = call("run", *SHORT, "-m", "ce,kd", "--dataset", "folder:pets", *arguments, *options)
         assert finished.code == 0, finished.err
         curves[executor] = {id: record.curve for id, record in Store(tmp_path / executor).latest().items()}
-    assert curves["here"] == curves["spawn"]
+    assert len(curves["here"]) == 3 and curves["here"] == curves["spawn"]
 
 
 def test_an_image_folder_instead_of_the_suites_data_is_stated_in_record_and_table(run, tmp_path):
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 12), ("test", 5)):
-        for label in ("cat", "dog"):
-            folder = tmp_path / "data" / "pets" / split / label
-            folder.mkdir(parents=True)
-            for number in range(count):
-                Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{number}.png")
+    draw(tmp_path / "data")
     finished = run(*SHORT, "-m", "kd", "--dataset", "folder:pets", "--data", tmp_path / "data")
     assert finished.code == 0, finished.err
     records = Store(tmp_path / "results").latest().values()
@@ -130,13 +130,13 @@ def test_the_holdout_judge_never_uses_the_test_images(run, tmp_path):
     )
     assert run(suite).code == 0
     (record,) = Store(tmp_path / "results").latest().values()
-    assert (record.provenance["data"]["train"], record.provenance["data"]["judged"]) == (270, 30)
+    assert (record.provenance["data"]["train"], record.provenance["data"]["judged"]) == HELD_OUT
 
 
-def test_imported_weights_are_kept_as_a_teacher_and_not_measured_without_data(run_cli, run, tmp_path):
+def test_imported_weights_are_kept_as_a_teacher_and_not_measured_without_data(call, tmp_path):
     checkpoint = ROOT / "tests" / "reference" / "checkpoints" / "resnet8.pth"
     arguments = ["--model", "resnet8", "--dataset", "cifar100", "--results", tmp_path / "results"]
-    finished = run_cli("import-weights", checkpoint, *arguments, "--data", tmp_path / "nowhere")
+    finished = call("import-weights", checkpoint, *arguments, "--data", tmp_path / "nowhere")
     assert finished.code == 0, finished.err
     (record,) = Store(tmp_path / "results").latest().values()
     assert f"--teacher resnet8={record.id}" in finished.out
@@ -145,27 +145,10 @@ def test_imported_weights_are_kept_as_a_teacher_and_not_measured_without_data(ru
     assert Store(tmp_path / "results").weights(record.id).parent.name == "teachers"
 
 
-def test_ctrl_c_ends_with_exit_code_130_and_without_records(tmp_path):
-    arguments = ["run", "digits", "--seeds", "0", "-m", "ce", "--results", tmp_path / "results", "--reports", tmp_path]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes ignore SIGINT
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    signal.signal(signal.SIGINT, before)
-    process.stdout.readline()
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "stopped" in errors
-    assert not list((tmp_path / "results" / "records").glob("*.json"))
-
-
-def test_speed_prints_one_object_with_the_ratio_of_this_loop_to_the_plain_loop(run_cli, tmp_path):
+def test_speed_prints_one_object_with_the_ratio_of_this_loop_to_the_plain_loop(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "WARMUP_STEPS", 1)
     pair = ["--teacher", "resnet8", "--student", "resnet8", "-m", "kd", "--data", tmp_path]
-    finished = run_cli("speed", *pair, "--steps", "2", "--repeats", "2", "--json")
+    finished = call("speed", *pair, "--steps", "2", "--repeats", "2", "--json")
     assert finished.code == 0, finished.err
     found = json.loads(finished.out)
     rates = found["images_per_s"]

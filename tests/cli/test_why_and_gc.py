@@ -8,19 +8,19 @@ from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.store import Record, Store
 
 
-def test_why_names_the_value_in_which_a_record_differs_from_what_is_wanted(run_cli, tmp_path):
+def test_why_names_the_value_in_which_a_record_differs_from_what_is_wanted(call, tmp_path):
     (run,) = load_suite("digits", Choices(methods=("ce",), seeds="0", epochs=3))
     record = Record(id=run.id, status="done", run=run.model_dump(mode="json"), score={"top1": 0.5})
     Store(tmp_path).add(record)
     options = ["-m", "ce", "--seeds", "0", "--device", "cpu", "--results", tmp_path]
-    done = run_cli("why", "digits", *options, "--epochs", 3)
+    done = call("why", "digits", *options, "--epochs", 3)
     assert (done.code, done.out) == (0, "1 run: 1 with a record that answers, 0 to train\n")
-    done = run_cli("why", "digits", *options, "--epochs", 4)
+    done = call("why", "digits", *options, "--epochs", 4)
     assert done.out.splitlines()[0] == "1 run: 0 with a record that answers, 1 to train"
     assert f"  nearest is record {run.id}-1 (done)\n  recipe.epochs: 4 here, 3 there\n" in done.out
 
 
-def test_gc_lists_and_removes_files_except_those_of_a_run_that_is_being_trained(run_cli, tmp_path):
+def test_gc_lists_and_removes_files_except_those_of_a_run_that_is_being_trained(call, tmp_path):
     trained, lost = "1" * 12, "2" * 12
     for id in (trained, lost):
         path = Store(tmp_path).keep_weights(id, b"x")
@@ -29,9 +29,9 @@ def test_gc_lists_and_removes_files_except_those_of_a_run_that_is_being_trained(
     (tmp_path / "claims" / f"{trained}.lock").touch()
     claim = {"id": trained, "pid": os.getpid(), "host": "elsewhere"}
     (tmp_path / "claims" / f"{trained}.json").write_text(json.dumps(claim))
-    listed = run_cli("gc", "--results", tmp_path)
+    listed = call("gc", "--results", tmp_path)
     assert listed.code == 0 and lost in listed.out and trained not in listed.out
     assert (tmp_path / "weights" / f"{lost}.safetensors").exists()
-    removed = run_cli("gc", "--delete", "--results", tmp_path)
+    removed = call("gc", "--delete", "--results", tmp_path)
     assert removed.out.splitlines()[-1] == "removed 1 file, 0.0 MB"
     assert [path.stem for path in (tmp_path / "weights").iterdir()] == [trained]

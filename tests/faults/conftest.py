@@ -2,6 +2,7 @@
 
 import pytest
 from company import files_of
+from small_sweeps import call, few_digits, no_costs  # noqa: F401  fixtures
 
 from benchmark.conformance.trial import PAIRS, Trial
 from benchmark.training.loop import train

@@ -1,23 +1,13 @@
-"""A tiny sweep of the bundled digits as a process: three methods, a checkpoint after every epoch, no costs."""
+"""A tiny sweep in a process of its own: few digits, three methods, a checkpoint after every epoch, no costs."""
 
-import os
-import signal
-import subprocess
+import functools
 import sys
-from pathlib import Path
+
+import pytest
+from small_sweeps import Process, report_here, skip_costs, use_few_digits
 
 from benchmark.store import Store
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import functools
-import benchmark.training.loop as loop
-from benchmark.cli import app
-from benchmark.profiling import cost, deployment
-loop.Context = functools.partial(loop.Context, checkpoint_interval=0.0)
-cost.measure_or_warn = deployment.measure = lambda *_: []
-app.main()
-"""
 OPTIONS = ["--seeds", "0", "--precision", "fp32", "--device", "cpu", "--quiet"]
 MAY_DIFFER = {"clock", "provenance"}  # fields of a record that depend on time and machine
 
@@ -25,30 +15,32 @@ MAY_DIFFER = {"clock", "provenance"}  # fields of a record that depend on time a
 def command(folder, methods="ce,kd,sp", epochs=3):
     """The words of a sweep with results and reports below `folder`."""
     places = ["--results", folder / "results", "--reports", folder / "reports"]
-    words = ["run", "digits", "-m", methods, "--epochs", epochs, *OPTIONS, *places]
-    return [sys.executable, "-c", SCRIPT, *map(str, words)]
+    return ["run", "digits", "-m", methods, "--epochs", epochs, *OPTIONS, *places]
+
+
+def sweep(words):
+    """Run the command, in a process that has nothing else to do."""
+    from benchmark.cli import app
+    from benchmark.training import loop
+
+    patch = pytest.MonkeyPatch()
+    use_few_digits(patch)
+    skip_costs(patch)
+    report_here(patch)
+    loop.Context = functools.partial(loop.Context, checkpoint_interval=0.0)
+    sys.argv = ["benchmark", *map(str, words)]
+    app.main()
 
 
 def start(folder, **changes):
-    """The sweep as a process that leads a group of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.Popen(
-        command(folder, **changes), cwd=ROOT, env=environment, start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    """The sweep as a process that leads a group of its own; its texts stand beside `folder`."""
+    return Process(folder.with_name(f"{folder.name} texts"), sweep, command(folder, **changes))
 
 
 def finish(folder, **changes):
     """The exit code and the errors of a sweep that is left alone."""
     process = start(folder, **changes)
-    _, errors = process.communicate()
-    return process.returncode, errors
-
-
-def kill(process):
-    """Kill a sweep and its children as kill -9 does, whatever they are doing."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    return process.wait(), process.errors
 
 
 def outcome(results):

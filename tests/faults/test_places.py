@@ -13,7 +13,7 @@ import pytest
 import torch
 from company import files_of
 from safetensors.torch import load_file, save_file
-from sweeps import OPTIONS, finish
+from sweeps import OPTIONS, command
 
 from benchmark.errors import BadInput
 from benchmark.files import write_atomic
@@ -111,18 +111,20 @@ def test_damaged_weights_are_one_sentence_with_what_to_do(kept, damage, reason):
     assert str(kept) in text and reason in text and "delete the file" in text and "\n" not in text
 
 
-def test_a_sweep_with_a_damaged_teacher_says_what_to_do_and_completes_once_that_is_done(tmp_path):
-    assert finish(tmp_path, methods="kd", epochs=1)[0] == 0
+def test_a_sweep_with_a_damaged_teacher_says_what_to_do_and_completes_once_that_is_done(
+    call, few_digits, no_costs, tmp_path
+):
+    assert call(*command(tmp_path, "kd", 1)).code == 0
     (teacher,) = (tmp_path / "results" / "teachers").glob("*.safetensors")
     flip_header(teacher)
-    code, errors = finish(tmp_path, methods="kd,sp", epochs=1)
-    assert code == 1
-    assert "Traceback" not in errors
-    (line,) = [line for line in errors.splitlines() if line.startswith("failed: ")]
+    done = call(*command(tmp_path, "kd,sp", 1))
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    (line,) = [line for line in done.err.splitlines() if line.startswith("failed: ")]
     assert teacher.name in line and "delete the file" in line
     teacher.unlink()
-    code, errors = finish(tmp_path, methods="kd,sp", epochs=1)
-    assert code == 0, errors
+    done = call(*command(tmp_path, "kd,sp", 1))
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])

@@ -15,7 +15,7 @@ from methods import Method, registry
 
 
 @pytest.fixture
-def sweep(tmp_path):
+def sweep(tmp_path, few_digits):
     """The runs of a suite of one student, and how to train them."""
     runs = load_suite("digits", Choices(methods=("kd",), seeds="0", epochs=1, precision="fp32"))
     return runs, Options("digits", results=tmp_path / "results", data=tmp_path / "data", device="cpu", quiet=True)

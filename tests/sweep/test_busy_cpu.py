@@ -1,12 +1,10 @@
 """Where other programs use the processor, a sweep trains in processes of one thread each."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from small_sweeps import draw
 
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.profiling.contention import busy_processes
@@ -14,8 +12,6 @@ from benchmark.store import Store
 from benchmark.sweep import load, runner
 from benchmark.sweep.load import Counters
 from benchmark.sweep.options import Options
-
-ROOT = Path(__file__).parents[2]
 
 
 def counters(busy, cores=2):
@@ -79,20 +75,22 @@ def test_while_a_teacher_trains_another_process_trains_what_needs_none(tmp_path)
     assert [len(cohort) for cohort in load.cohorts_for(ready, busy)] == [1, 1]
 
 
-@pytest.mark.slow
-def test_a_sweep_beside_busy_processes_says_so_and_trains_with_one_thread_each(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("one core has one thread in any case")
-    command = [sys.executable, "-m", "benchmark", "run", "digits", "-m", "ce,lp", "--epochs", "1", "--seeds", "0"]
+def test_busy_processes_are_noticed(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with busy_processes(2 * len(os.sched_getaffinity(0))):
-        places = ["--results", tmp_path / "r", "--reports", tmp_path / "p"]
-        done = subprocess.run(
-            [*command, *places], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    assert "other programs use this processor: training in" in done.stderr
-    assert "costs not measured beside other programs; `cost digits` measures them later" in done.stderr
-    assert {record.kind for record in Store(tmp_path / "r").records()} == {"run"}
-    devices = {record.provenance["device"] for record in Store(tmp_path / "r").records() if record.kind == "run"}
-    assert len(devices) == 1 and next(iter(devices)).endswith(", 1 threads")
+        assert load.processes_of_one_thread("cpu") == 2
+
+
+def test_a_sweep_beside_busy_processes_says_so_and_trains_with_one_thread_each(call, monkeypatch, tmp_path):
+    monkeypatch.setattr(load, "processes_of_one_thread", lambda device: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # this process trains nothing
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    draw(tmp_path / "data")
+    places = ["--data", tmp_path / "data", "--results", tmp_path / "r", "--reports", tmp_path / "p"]
+    done = call("run", "digits", "-m", "ce", "--epochs", "1", "--seeds", "0", "--dataset", "folder:pets", *places)
+    assert done.code == 0, done.err
+    assert "other programs use this processor: training in 2 processes of one thread each" in done.err
+    assert "costs not measured beside other programs; `cost digits` measures them later" in done.err
+    (record,) = Store(tmp_path / "r").records()
+    assert record.kind == "run" and record.provenance["device"].endswith(", 1 threads")

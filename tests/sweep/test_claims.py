@@ -4,12 +4,11 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from small_sweeps import Process, use_few_digits
 
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.store import Record, Store
@@ -18,31 +17,26 @@ from benchmark.sweep import runner
 from benchmark.sweep.claims import Claims, describe
 from benchmark.sweep.options import Options
 
-ROOT = Path(__file__).parents[2]
-CHOICES = "methods=('ce', 'kd'), seeds='0-2', epochs=1, precision='fp32'"
-SWEEP = f"""
-import sys
-from pathlib import Path
-from benchmark.experiment.resolve import Choices, load_suite
-from benchmark.sweep import runner
-from benchmark.sweep.options import Options
-runs = load_suite("digits", Choices({CHOICES}))
-results = Path(sys.argv[1])
-failed = runner.run(runs, Options("digits", results, results / "data", device="cpu", lanes=1, quiet=True))
-sys.exit(len(failed))
-"""
+CHOICES = Choices(methods=("ce", "kd"), seeds="0-2", epochs=1, precision="fp32")
 RUNS = 7  # a teacher, and two methods of three seeds
 
 
 @pytest.fixture(scope="module")
 def runs():
     """The students' runs of a small suite."""
-    return load_suite("digits", Choices(methods=("ce", "kd"), seeds="0-2", epochs=1, precision="fp32"))
+    return load_suite("digits", CHOICES)
+
+
+def sweep(results):
+    """Train the small suite on few digits, in a process that has nothing else to do."""
+    use_few_digits(pytest.MonkeyPatch())
+    options = Options("digits", results, results / "data", device="cpu", lanes=1, quiet=True)
+    sys.exit(len(runner.run(load_suite("digits", CHOICES), options)))
 
 
 def start(results):
     """A process that trains the small suite."""
-    return subprocess.Popen([sys.executable, "-c", SWEEP, results], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return Process(results / "texts", sweep, results)
 
 
 def attempts(results):
@@ -54,7 +48,7 @@ def attempts(results):
 @pytest.mark.parametrize("count", [2, 4, pytest.param(8, marks=pytest.mark.long)])
 def test_processes_share_a_sweep_and_train_each_run_once(tmp_path, count):
     processes = [start(tmp_path) for _ in range(count)]
-    assert [process.wait(300) for process in processes] == [0] * count
+    assert [process.wait(500) for process in processes] == [0] * count
     assert attempts(tmp_path) == ["done"] * RUNS
     assert not list((tmp_path / "claims").glob("*.lock")) and not list((tmp_path / "claims").glob("*.json"))
 
@@ -62,16 +56,15 @@ def test_processes_share_a_sweep_and_train_each_run_once(tmp_path, count):
 def test_what_a_killed_process_was_training_is_trained_by_the_others(tmp_path):
     dice, killed = random.Random(0), 0
     processes = [start(tmp_path) for _ in range(2)]
-    while killed < 4:
-        time.sleep(dice.uniform(2, 6))
+    while killed < 3:
+        time.sleep(dice.uniform(0.5, 1.5))
         victim = processes.pop(dice.randrange(2))
-        victim.send_signal(signal.SIGKILL)
-        killed += victim.wait(60) == -signal.SIGKILL
-        if victim.returncode == 0:
+        if victim.kill() == 0:
             break
+        killed += 1
         processes.append(start(tmp_path))
-    assert [process.wait(300) for process in processes] == [0, 0]
-    assert attempts(tmp_path) == ["done"] * RUNS
+    assert [process.wait(500) for process in processes] == [0] * len(processes)
+    assert killed and attempts(tmp_path) == ["done"] * RUNS
 
 
 def test_a_claim_is_held_until_its_block_ends_and_other_processes_see_who_holds_it(tmp_path, runs):
@@ -91,18 +84,14 @@ def test_a_claim_is_held_until_its_block_ends_and_other_processes_see_who_holds_
         assert all_of_them == runs
 
 
+def claim_and_die(results, runs):
+    """Claim runs, and be killed."""
+    with Claims(results).take(runs):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_the_claim_of_a_dead_process_is_taken_over_at_once(tmp_path, runs):
-    code = f"""
-import os, sys
-from pathlib import Path
-from benchmark.experiment.resolve import Choices, load_suite
-from benchmark.sweep.claims import Claims
-with Claims(Path(sys.argv[1])).take(load_suite("digits", Choices({CHOICES}))) as mine:
-    print(len(mine), flush=True)
-    os.kill(os.getpid(), 9)
-"""
-    dead = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (dead.returncode, dead.stdout.strip()) == (-9, str(len(runs)))
+    assert Process(tmp_path / "texts", claim_and_die, tmp_path, runs).wait(300) == -signal.SIGKILL
     claims = Claims(tmp_path)
     assert claims.held() == [] and len(claims.stale()) == 2 * len(runs)
     started = time.monotonic()

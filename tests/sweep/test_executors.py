@@ -2,17 +2,15 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from small_sweeps import Process
 
 from benchmark.sweep.executors import describe_exit, dispatch
-
-ROOT = Path(__file__).parents[2]
 
 
 def write(job):
@@ -34,7 +32,7 @@ def act(job):
         os._exit(9)
     if deed in ("SIGTERM", "SIGKILL"):
         os.kill(os.getpid(), signal.Signals[deed])
-        time.sleep(60)
+        time.sleep(600)
     write(job)
 
 
@@ -48,18 +46,18 @@ def tell_process(job):
 
 def tell_process_and_wait(job):
     tell_process(job)
-    time.sleep(120)
+    time.sleep(600)
 
 
 @pytest.mark.parametrize("executor", ["here", "spawn"])
-def test_every_job_is_done_once(executor, tmp_path):
+def test_every_job_is_done_once(executor, forked, tmp_path):
     jobs = [(tmp_path / str(i), f"job {i}") for i in range(3)]
     assert dispatch(write, jobs, executor, ["", ""]) == [None] * 3
     assert [(tmp_path / str(i)).read_text() for i in range(3)] == ["job 0", "job 1", "job 2"]
 
 
 @pytest.mark.parametrize("executor", ["here", "spawn"])
-def test_a_job_that_raises_is_reported_in_its_place_and_stops_no_other(executor, tmp_path):
+def test_a_job_that_raises_is_reported_in_its_place_and_stops_no_other(executor, forked, tmp_path):
     jobs = [(tmp_path / "a", "write"), (tmp_path / "b", "raise"), (tmp_path / "c", "write")]
     first, second, third = dispatch(act, jobs, executor, [""])
     assert first is None
@@ -80,7 +78,9 @@ def test_a_job_that_raises_is_reported_in_its_place_and_stops_no_other(executor,
         ("sticky", "CUDA error: device-side assert triggered"),
     ],
 )
-def test_a_process_that_dies_or_loses_its_device_is_reported_as_lost_and_stops_no_other(deed, message, tmp_path):
+def test_a_process_that_dies_or_loses_its_device_is_reported_as_lost_and_stops_no_other(
+    deed, message, forked, tmp_path
+):
     first, second = dispatch(act, [(tmp_path / "a", deed), (tmp_path / "b", "write")], "spawn", [""])
     assert first.error["message"].startswith(message)
     assert first.lost
@@ -88,7 +88,7 @@ def test_a_process_that_dies_or_loses_its_device_is_reported_as_lost_and_stops_n
     assert (tmp_path / "b").exists()
 
 
-def test_a_long_report_of_a_child_does_not_block_it(tmp_path):
+def test_a_long_report_of_a_child_does_not_block_it(forked, tmp_path):
     (fault,) = dispatch(act, [(tmp_path / "a", "raise much")], "spawn", [""])
     assert fault.error["message"] == "wheel"
     assert len(fault.error["trace"]) > 500_000
@@ -100,7 +100,7 @@ def test_a_process_sees_the_one_device_it_was_given(tmp_path):
     assert {(tmp_path / name).read_text() for name in ("first", "second")} == set(devices)
 
 
-def test_on_a_gpu_every_job_has_a_process_of_its_own_and_on_a_cpu_none_has(tmp_path):
+def test_on_a_gpu_every_job_has_a_process_of_its_own_and_on_a_cpu_none_has(forked, tmp_path):
     places = [tmp_path / "a", tmp_path / "b"]
     dispatch(tell_process, places, "here", ["0"])
     assert len({path.read_text() for path in places} | {str(os.getpid())}) == 3
@@ -128,30 +128,27 @@ def is_running(process):
         return False
 
 
+def be_parent(place):
+    """A process with a child that waits."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
+    try:
+        dispatch(tell_process_and_wait, [place], "here", ["0"])
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)])
 def test_a_child_does_not_outlive_its_parent(number, code, tmp_path):
-    script = tmp_path / "parent.py"
-    script.write_text(
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]\n"
-        "from test_executors import dispatch, tell_process_and_wait\n"
-        "if __name__ == '__main__':\n"
-        "    try:\n"
-        f"        dispatch(tell_process_and_wait, [{str(tmp_path / 'child')!r}], 'here', ['0'])\n"
-        "    except KeyboardInterrupt:\n"
-        "        sys.exit(130)\n"
-    )
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
-    parent = subprocess.Popen([sys.executable, script])
-    signal.signal(signal.SIGINT, before)
+    parent = Process(tmp_path, be_parent, tmp_path / "child")
     while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
-        assert parent.poll() is None
+        assert parent.wait(0) is None, parent.errors
         time.sleep(0.05)
     child = int((tmp_path / "child").read_text())
     assert is_running(child)
-    parent.send_signal(number)
-    assert parent.wait(60) == code
-    patience = time.monotonic() + 60
+    os.kill(parent.process.pid, number)
+    assert parent.wait(300) == code
+    patience = time.monotonic() + 300
     while is_running(child) and time.monotonic() < patience:
         time.sleep(0.05)
     assert not is_running(child)

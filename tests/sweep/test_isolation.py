@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_sweeps import draw
 
+from benchmark.data import datasets
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.profiling.cost_plan import missing_costs
 from benchmark.store import Record, Store
@@ -68,8 +70,11 @@ def suite(tmp_path, isolated_registry):
     plugin.write_text(PLUGIN)
     registry.load(str(plugin))
 
+    draw(tmp_path / "data")
+
     def make(*methods, **changes):
-        runs = load_suite("digits", Choices(methods=methods, seeds="0", epochs=2, precision="fp32"))
+        choices = Choices(methods=methods, seeds="0", epochs=2, precision="fp32", dataset="folder:pets")
+        runs = load_suite("digits", choices, lambda name: datasets.content(name, tmp_path / "data"))
         places = {"results": tmp_path / "results", "data": tmp_path / "data"}
         return runs, Options("digits", **places, device="cpu", plugins=(str(plugin),), **changes)
 
@@ -91,7 +96,9 @@ def outcome(options):
         ("dying", "its process ended with exit code 9"),
     ],
 )
-def test_the_guilty_run_fails_with_its_reason_and_its_company_has_results(suite, monkeypatch, capfd, guilty, message):
+def test_the_guilty_run_fails_with_its_reason_and_its_company_has_results(
+    suite, forked, monkeypatch, capfd, guilty, message
+):
     monkeypatch.setattr(runner, "devices", lambda options: ["0"])  # as if there were a GPU: processes of their own
     runs, options = suite(guilty, "innocent")
     (sentence,) = runner.run(runs, options)

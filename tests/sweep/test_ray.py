@@ -135,7 +135,7 @@ def cluster():
 
 
 @pytest.fixture
-def options(tmp_path, cluster, isolated_registry):
+def options(tmp_path, cluster, isolated_registry, few_digits):
     """A function: options of a sweep, with the methods of the plug-in."""
     plugin = tmp_path / "going_wrong.py"
     plugin.write_text(PLUGIN.format(folder=str(tmp_path)))

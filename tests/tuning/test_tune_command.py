@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from small_sweeps import report_here, use_few_digits
 
 from benchmark.data import datasets, split
 from benchmark.experiment.resolve import Choices, load_suite
@@ -24,6 +25,10 @@ def tuned(tmp_path_factory):
     """The folder of a finished `tune`: results, reports, tuned.yaml; and the function that ran it."""
     from benchmark.cli.app import app
 
+    patch = pytest.MonkeyPatch()
+    use_few_digits(patch)
+    report_here(patch)
+    patch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # one cohort, however busy the machine is
     folder = tmp_path_factory.mktemp("tuned")
 
     def run(*further):
@@ -35,7 +40,9 @@ def tuned(tmp_path_factory):
         return 0
 
     run()
-    return folder, run
+    yield folder, run
+    patch.undo()
+    datasets.load.cache_clear()
 
 
 def test_every_method_has_the_same_number_of_trials_and_one_cohort(tuned):
@@ -75,11 +82,11 @@ def read_csv(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def test_the_suite_of_the_best_settings_runs_and_the_table_has_its_test_accuracy(tuned, run_cli, tmp_path):
+def test_the_suite_of_the_best_settings_runs_and_the_table_has_its_test_accuracy(tuned, call, no_costs, tmp_path):
     folder, _ = tuned
     shutil.copytree(folder / "results", tmp_path / "results")
     places = ["--results", tmp_path / "results", "--reports", tmp_path / "reports"]
-    done = run_cli("run", folder / "tuned.yaml", "-m", "sp", "--seeds", "1", "--quiet", *places)
+    done = call("run", folder / "tuned.yaml", "-m", "sp", "--seeds", "1", "--quiet", *places)
     assert done.code == 0, done.err
     (record,) = [r for r in Store(tmp_path / "results").latest().values() if r.run["method"] == "sp" and r.run["seed"]]
     (path,) = (tmp_path / "reports" / "tables").glob("tuning-*.csv")
@@ -146,22 +153,22 @@ def test_a_damaged_study_is_named_and_left_out(tuned, tmp_path):
     assert all("not what `tune` writes, left out" in each for each in complaints)
 
 
-def test_bad_input_of_tune_is_one_sentence(run_cli, tmp_path):
-    done = run_cli("tune", "digits", "-m", "kd", "--knob", "kd.alpha=0.9..0.1", "--results", tmp_path / "r")
+def test_bad_input_of_tune_is_one_sentence(call, tmp_path):
+    done = call("tune", "digits", "-m", "kd", "--knob", "kd.alpha=0.9..0.1", "--results", tmp_path / "r")
     assert (done.code, done.err.strip().count("\n")) == (2, 0)
     assert "the range must go from a smaller number to a larger one" in done.err
     assert not (tmp_path / "r").exists()
 
 
-def test_tune_cannot_be_told_to_judge_on_test_images(run_cli):
-    done = run_cli("tune", "digits", "--judge", "test")
+def test_tune_cannot_be_told_to_judge_on_test_images(call):
+    done = call("tune", "digits", "--judge", "test")
     assert done.code == 2 and "--judge" in done.err
 
 
-def test_a_trial_is_repeated_by_a_command_of_its_own(tuned, run_cli):
+def test_a_trial_is_repeated_by_a_command_of_its_own(tuned, call):
     folder, _ = tuned
     (study,) = [s for s in read_studies(Store(folder / "results"))[0] if s.method == "sp"]
-    done = run_cli("explain", study.trials[1].ids[0], "--results", folder / "results")
+    done = call("explain", study.trials[1].ids[0], "--results", folder / "results")
     assert "trial 1 of `tune`" in done.out
     command = next(line for line in done.out.splitlines() if "benchmark run" in line).split()
     again = Choices(
