@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -108,7 +108,7 @@ def train_missing(found: Plan, store: Store, options: Options) -> None:
     while True:
         options.limits.check(store, before)
         left, taken = unanswered(found, store), claims.held_ids()
-        free = [[r for r in wave if r.id not in taken | postponed and has_teacher(r, store)] for wave in left]
+        free = [[r for r in wave if is_free(r, taken | postponed, store)] for wave in left]
         ready = ready_runs(free, options.processes)
         if ready:
             train_wave(cohorts_for(ready, options), store, options, before=before)
@@ -187,6 +187,11 @@ def devices(options: Options) -> list[str]:
         return [""] * options.processes
     count = torch.cuda.device_count() if options.device != "cpu" else 0
     return visible_devices(count if options.executor == "spawn" else min(count, 1)) or [""]
+
+
+def is_free(run: Run, taken: Set[str], store: Store) -> bool:
+    """Whether a run can train now; a teacher that is still claimed may have weights, and has no record yet."""
+    return not taken & {run.id, run.teacher.id if run.teacher else ""} and has_teacher(run, store)
 
 
 def has_teacher(run: Run, store: Store) -> bool:

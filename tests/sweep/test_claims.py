@@ -67,6 +67,27 @@ def test_what_a_killed_process_was_training_is_trained_by_the_others(tmp_path):
     assert killed and attempts(tmp_path) == ["done"] * RUNS
 
 
+def test_a_run_waits_for_a_teacher_whose_weights_are_there_and_whose_record_is_not(few_digits, tmp_path, monkeypatch):
+    (run,) = load_suite("digits", Choices(methods=("kd",), seeds="0", epochs=1))
+    store, other, trained = Store(tmp_path), Claims(tmp_path).take([run.teacher]), []
+    store.keep_weights(run.teacher.id, b"weights")
+    other.__enter__()
+
+    def sleep(seconds):
+        assert not trained
+        store.add(Record(id=run.teacher.id, status="done", run=run.teacher.model_dump(mode="json")))
+        other.__exit__(None, None, None)
+
+    def train(cohort, job, store, claims):
+        trained.extend(cohort)
+        store.add(Record(id=cohort[0].id, status="done", run=cohort[0].model_dump(mode="json")))
+
+    monkeypatch.setattr(runner.time, "sleep", sleep)
+    monkeypatch.setattr("benchmark.sweep.cohort.train_claimed", train)
+    assert runner.run([run], Options("digits", tmp_path, tmp_path, device="cpu", lanes=1, quiet=True)) == []
+    assert [r.method for r in trained] == ["kd"] and store.latest()[run.teacher.id].status == "done"
+
+
 def test_a_claim_is_held_until_its_block_ends_and_other_processes_see_who_holds_it(tmp_path, runs):
     claims, others = Claims(tmp_path), Claims(tmp_path)
     with claims.take(runs[:2]) as mine:
