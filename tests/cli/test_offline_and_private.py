@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from small_sweeps import draw
 
 from benchmark.store import Store
 
@@ -65,6 +66,13 @@ class Dies(Method):
     def prepare(self, student, teacher, sweep):
         open(HERE.parent / "folder with spaces" / "table.csv")
 '''
+HURRY = """
+import pytest
+from benchmark.cli import app
+from small_sweeps import hurry
+hurry(pytest.MonkeyPatch())
+app.main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +83,22 @@ def sweep(tmp_path_factory):
         (place / name).mkdir(parents=True)
     (place / "site" / "sitecustomize.py").write_text(SITE)
     (place / "broken.py").write_text(PLUGIN)
-    log = place / "sockets.log"
+    log, paths = place / "sockets.log", [str(path) for path in (place / "site", ROOT, ROOT / "tests")]
     caches = {f"XDG_{kind.upper()}_HOME": str(Path.home() / f".{kind}") for kind in ("cache", "config")}
     environment = caches | os.environ | {
         "HOME": str(place / HOME), "USER": USER, "LOGNAME": USER, "LNAME": USER, "USERNAME": USER, "HOSTNAME": HOST,
-        "SECRET_KEY": VALUE, "SOCKET_LOG": str(log), "PYTHONPATH": f"{place / 'site'}{os.pathsep}{ROOT}",
+        "SECRET_KEY": VALUE, "SOCKET_LOG": str(log), "PYTHONPATH": os.pathsep.join(paths),
     }  # fmt: skip
 
     def call(*arguments):
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
+    draw(place / "data")
     folders = ["--results", place / "results", "--reports", place / "reports"]
-    arguments = ["digits", "--epochs", "1", "--seeds", "0", "-m", "ce,breaks,dies", "--plugin", place / "broken.py"]
-    run = call("-m", "benchmark", "run", *arguments, *folders)
+    images = ["--dataset", "folder:pets", "--data", place / "data"]
+    methods = ["-m", "ce,breaks,dies", "--plugin", place / "broken.py"]
+    run = call("-c", HURRY, "run", "digits", "--epochs", "1", "--seeds", "0", *images, *methods, *folders)
     report = call("-m", "benchmark", "report", *folders)
     return SimpleNamespace(place=place, run=run, report=report, call=call, log=log)
 

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.conformance import run_checks
-from benchmark.conformance.trial import PAIRS
 from benchmark.experiment.suite import suite_names
 from benchmark.models import names
 from methods import registry
@@ -16,12 +14,11 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_the_example_method_conforms_and_composes(tmp_path, isolated_registry):
+def test_the_example_method_composes(tmp_path, isolated_registry):
     code = re.search(r"```python\n(.*?)```", README, re.S)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     (tmp_path / "centred.py").write_text(code)
     registry.load(str(tmp_path / "centred.py"))
-    assert run_checks.check_method("centred", PAIRS[1]) == ([], "")
     assert "centred.weight" in registry.knobs("centred+kd")
 
 

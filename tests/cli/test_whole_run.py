@@ -56,9 +56,9 @@ def statuses(tmp_path):
 
 
 def test_one_command_trains_teacher_and_students_and_writes_a_report_and_a_second_call_changes_nothing(
-    run_cli, options, tmp_path
+    run_cli, call, options, tmp_path
 ):
-    """The bundled digits and the costs as they are, in a process of its own."""
+    """The bundled digits and the costs as they are, in a process of its own; what is there already, in this one."""
     finished = run_cli("run", *SHORT, "-m", "ce,kd", *options)
     assert finished.code == 0, finished.err
     assert str(tmp_path / "reports" / "index.html") in finished.out
@@ -72,7 +72,7 @@ def test_one_command_trains_teacher_and_students_and_writes_a_report_and_a_secon
         assert found["top1"].shape == (1497,)
     page = (tmp_path / "reports" / "index.html").read_bytes()
     before = sorted((tmp_path / "results").rglob("*"))
-    again = run_cli("run", *SHORT, "-m", "ce,kd", *options)
+    again = call("run", *SHORT, "-m", "ce,kd", *options)
     assert again.code == 0
     assert "epoch" not in again.out
     assert sorted((tmp_path / "results").rglob("*")) == before

@@ -23,9 +23,14 @@ class Odd(Exception):
 
 
 @pytest.mark.parametrize(
-    "fault", [RuntimeError("no more ideas"), SystemExit("enough"), Odd()], ids=lambda f: type(f).__name__
+    ("hook", "fault"),
+    [
+        *((hook, RuntimeError("no more ideas")) for hook in HOOKS),
+        *((hook, SystemExit("enough")) for hook in ("prepare", "loss")),
+        *((hook, Odd()) for hook in ("stages", "observe")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-@pytest.mark.parametrize("hook", HOOKS)
 def test_a_method_that_raises_in_a_hook_is_named_in_its_record(train_beside, hook, fault):
     def misbehave(self, *_, **__):
         raise fault
