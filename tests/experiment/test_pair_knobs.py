@@ -1,7 +1,6 @@
 """Weights by pair: how they combine with the settings of a method and with --set, their origin, and wrong ones."""
 
 import pytest
-import yaml
 
 from benchmark.errors import BadInput
 from benchmark.experiment.origins import origins
@@ -15,18 +14,6 @@ SMALL = {
     "recipe": "crd240",
 }
 BETA_2 = {"resnet20-resnet8": {"dkd": {"beta": 2}}}
-
-
-@pytest.fixture
-def write_suite(tmp_path):
-    """A function: changed keys -> the path of a small suite's file."""
-
-    def write(**changes):
-        path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump(SMALL | changes))
-        return str(path)
-
-    return write
 
 
 def knobs_of(runs, *names, method="dkd"):

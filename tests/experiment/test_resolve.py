@@ -4,7 +4,6 @@ import math
 from fractions import Fraction
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,19 +20,6 @@ TEACHER = Run(dataset="cifar100", student="resnet56", method="ce", recipe=RECIPE
 RUN = Run(
     dataset="cifar100", student="resnet20", method="kd", knobs={"alpha": 0.9}, teacher=TEACHER, recipe=RECIPE, seed=1
 )
-SMALL = {"title": "t", "dataset": "digits", "pairs": ["resnet20-resnet8"], "methods": ["ce", "kd"], "recipe": "crd240"}
-
-
-@pytest.fixture
-def write_suite(tmp_path):
-    """A function: changed keys -> the path of a small suite's file; None leaves a key out."""
-
-    def write(**changes):
-        path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump({k: v for k, v in (SMALL | changes).items() if v is not None}))
-        return str(path)
-
-    return write
 
 
 def error_of(name, choices=None):

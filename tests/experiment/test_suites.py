@@ -1,7 +1,6 @@
 """The papers' suites, the options of a suite (several data sets or settings of a method), and method summaries."""
 
 import pytest
-import yaml
 
 from benchmark.conformance import method_summary
 from benchmark.experiment.resolve import Choices, load_suite
@@ -13,19 +12,6 @@ from methods import registry
 
 def runs_of(runs, method):
     return [run for run in runs if run.method == method]
-
-
-@pytest.fixture
-def write_suite(tmp_path):
-    """A function: changed keys -> the path of a suite."""
-
-    def write(**changes):
-        base = {"title": "t", "dataset": "digits", "pairs": ["resnet20-resnet8"], "methods": ["ce", "kd"]}
-        path = tmp_path / "suite.yaml"
-        path.write_text(yaml.safe_dump(base | {"recipe": "crd240"} | changes))
-        return str(path)
-
-    return write
 
 
 # ---- options of a suite

@@ -1,27 +1,12 @@
 """Several teachers of a pair: crossed with the students' seeds, in which order, and what is refused."""
 
 import pytest
-import yaml
 
 from benchmark.errors import BadInput
 from benchmark.experiment import resolve
 from benchmark.experiment.origins import origins
 from benchmark.experiment.resolve import Choices, breadth_first, load_suite
 from benchmark.experiment.suite import MAX_SEEDS
-
-SMALL = {"title": "t", "dataset": "digits", "pairs": ["resnet20-resnet8"], "methods": ["ce", "kd"], "recipe": "crd240"}
-
-
-@pytest.fixture
-def write_suite(tmp_path):
-    """A function: changed keys -> the path of a small suite's file."""
-
-    def write(**changes):
-        path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump(SMALL | changes))
-        return str(path)
-
-    return write
 
 
 def seeds_of(runs, method="kd"):
