@@ -18,10 +18,12 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import numpy as np
 import torch
 from generators import TARGETS, Target, knob_settings, odd, outcome, values
 from hypothesis import HealthCheck, given, settings
@@ -32,7 +34,7 @@ from benchmark.data.datasets import DatasetInfo
 from benchmark.experiment.resolve import resolve_knobs
 from benchmark.experiment.run import Recipe, Run, Steps
 from benchmark.models import build, imports
-from benchmark.report.records.entries import load_entries
+from benchmark.report.records.entries import Entry, load_entries
 from benchmark.report.records.predictions import Predictions
 from benchmark.store import Store
 from benchmark.sweep.plan import check_runs
@@ -41,7 +43,7 @@ from methods import registry
 ROOT = Path(__file__).parents[1]
 LIMIT = 20  # seconds for one input
 RECORDS = [path.read_bytes() for path in sorted((ROOT / "results" / "records").glob("*.json"))[:12]]
-PREDICTIONS = [path.read_bytes() for path in sorted((ROOT / "results" / "predictions").glob("*.npz"))[:4]]
+PREDICTIONS = [(path.stem, path.read_bytes()) for path in sorted((ROOT / "results" / "predictions").glob("*.npz"))[:4]]
 WEIGHTS = (ROOT / "tests" / "reference" / "checkpoints" / "resnet8.pth").read_bytes()
 RECIPE = Recipe(epochs=10, lr=0.1, schedule=Steps(at=(5,)))
 
@@ -55,6 +57,27 @@ def changed_bytes(data: bytes, seed: int) -> bytes:
         new = draw.choice((b"", data[start:end] * 2, draw.randbytes(end - start), b"[" * 5000, b"\0", b"NaN", b"1e999"))
         data = data[:start] + new + data[end:]
     return data
+
+
+def changed_predictions(file: tuple[str, bytes], seed: int) -> tuple[str, bytes]:
+    """(id, bytes) of predictions: bytes of the archive are changed, or whole arrays."""
+    id, data = file
+    draw = random.Random(seed)
+    if draw.random() < 0.5:
+        return id, changed_bytes(data, seed)
+    with np.load(io.BytesIO(data)) as archive:
+        arrays = dict(archive)
+    name = draw.choice(list(arrays))
+    kept = arrays[name]
+    arrays[name] = draw.choice(
+        (
+            np.zeros(0), np.zeros(()), np.array(["a", "b"]), np.full(3, np.nan), kept[:5], kept[None],
+            kept.astype("c8"), kept.astype("f4"),
+        )
+    )  # fmt: skip
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return id, buffer.getvalue()
 
 
 def changed_json(data: bytes, path_seed: int, value: object) -> bytes:
@@ -111,15 +134,23 @@ def read_record(folder: Path, data: bytes) -> None:
     assert all(len(each.splitlines()) == 1 for each in complaints), complaints
 
 
-def read_predictions(folder: Path, data: bytes) -> None:
-    """Read the predictions of a run."""
-    path = folder / "results" / "predictions" / "x.npz"
+def read_predictions(folder: Path, changed: tuple[str, bytes]) -> None:
+    """Read the predictions of a run: which images are right, and how many are classified as by another run."""
+    id, data = changed
+    path = folder / "results" / "predictions" / f"{id}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    reader = Predictions(Store(folder / "results"))
-    found = reader.correct("x")
-    assert found is None or found.dtype == bool
+    reader, entry = Predictions(Store(folder / "results")), committed_entries()[id]
+    found = reader.correct(entry)
+    assert found is None or (found.dtype == bool and found.ndim == 1)
+    assert reader.agreement(entry, id) in (None, 1.0)
     assert all(len(each.splitlines()) == 1 for each in reader.complaints), reader.complaints
+
+
+@cache
+def committed_entries() -> dict[str, Entry]:
+    """The entries of the committed records by id."""
+    return {entry.run.id: entry for entry in load_entries(Store(ROOT / "results"))[0]}
 
 
 def read_weights(folder: Path, data: bytes) -> None:
@@ -164,7 +195,7 @@ MORE = {
         read_record,
         3,
     ),
-    "predictions": Target(st.builds(changed_bytes, st.sampled_from(PREDICTIONS), integers), read_predictions, 2),
+    "predictions": Target(st.builds(changed_predictions, st.sampled_from(PREDICTIONS), integers), read_predictions, 2),
     "weights": Target(
         st.one_of(st.builds(changed_bytes, st.just(WEIGHTS), integers), integers.map(changed_weights)), read_weights, 1
     ),
@@ -214,7 +245,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0: when all are tried")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, stop)
-    warnings.simplefilter("ignore")  # torch's, about old formats of files
+    warnings.simplefilter("error", RuntimeWarning)  # numpy's
+    warnings.simplefilter("ignore", UserWarning)  # torch's, about old formats of files
     torch.set_num_threads(1)
     targets = TARGETS | MORE
     shares = sum(target.share for target in targets.values())

@@ -166,6 +166,21 @@ def test_a_damaged_file_of_predictions_gives_one_complaint(tmp_path):
     assert len(predictions.complaints) == 1 and a_run("kd").id in predictions.complaints[0]
 
 
+@pytest.mark.parametrize("name", ["top1", "right"])
+@pytest.mark.parametrize(
+    "odd", [np.zeros(0), np.array(1), np.ones((5, 1), bool), np.ones(5), np.array(["1"] * 5)], ids=repr
+)
+def test_predictions_that_are_not_a_whole_number_for_each_image_give_a_complaint_that_says_so(tmp_path, name, odd):
+    store, run = pair_store(tmp_path, {"kd": (1.0,)}), a_run("kd")
+    np.savez(store.predictions(run.id), **{"top1": np.zeros(5, np.uint8), "right": np.ones(5, bool), name: odd})
+    predictions = Predictions(store)
+    compare_rows(only_protocol(store), predictions.correct)
+    (entry,) = (entry for entry in load_entries(store)[0] if entry.run.id == run.id)
+    assert predictions.correct(entry) is None
+    (complaint,) = predictions.complaints
+    assert f"'{name}' is {odd.dtype} of shape {odd.shape}, not a whole number for each image" in complaint
+
+
 def test_predictions_of_other_images_are_not_compared(tmp_path):
     store = pair_store(tmp_path, {"kd": (1.0,), "sp": (1.0,)})
     write_correct(store, a_run("kd"), [1] * 5)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from benchmark.report.records.entries import Entry
@@ -63,14 +64,22 @@ class Predictions:
         path = self.folder / f"{id}.npz"
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                classes = file.get("top1")
-                return Predicted(classes, file["right"].astype(bool) if "right" in file else None)
+                classes, correct = one_per_image(file, "top1"), one_per_image(file, "right")
+                return Predicted(classes, None if correct is None else correct.astype(bool))
         except FileNotFoundError:
             return Predicted()
         except DAMAGE as fault:
             why = " ".join(str(fault).split()) or type(fault).__name__
             self.complaints.append(f"{path}: no predictions, left out of the tests on images ({why})")
             return Predicted()
+
+
+def one_per_image(file: NpzFile, name: str) -> NDArray[np.integer | np.bool_] | None:
+    """(N,) an array of predictions; None if the file has none.  Raises ValueError for another shape or type."""
+    found = file.get(name)
+    if found is not None and (found.ndim != 1 or not len(found) or found.dtype.kind not in "biu"):
+        raise ValueError(f"{name!r} is {found.dtype} of shape {found.shape}, not a whole number for each image")
+    return found
 
 
 def same_accuracy(correct: NDArray[np.bool_], score: float) -> bool:
