@@ -1,5 +1,6 @@
 """Shared fixtures: the folder of data sets, a registry that is restored, the command line as a process."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -46,3 +47,9 @@ def run_cli():
         return SimpleNamespace(code=finished.returncode, out=finished.stdout, err=err)
 
     return run
+
+
+def pytest_collection_finish():
+    """Leave what the imports made out of garbage collections, each of which would go through all of it again."""
+    gc.collect()
+    gc.freeze()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import models
+from benchmark.acceleration.frozen_net import FrozenNet
 from benchmark.acceleration.machine import Machine
 from benchmark.data.datasets import Dataset, make_dataset
 from benchmark.data.split import make_splits
@@ -78,9 +80,8 @@ class Trial:
         train_split, eval_split = make_splits(data, "test", CPU.device)
         teacher = None
         if self.run.teacher:
-            with seeds.scope("trial", self.teacher):
-                net = CPU.freeze(models.build(self.teacher, CLASSES, True), next(eval_split.in_order()).x)
-            logits = all_logits(net, eval_split)
+            build = untrained_teacher if teacher_class is Teacher else untrained_teacher.__wrapped__
+            net, logits = build(self.teacher)
             teacher = teacher_class(self.run.teacher, net, logits, {"id": self.run.teacher.id, "top1": None})
         return Context(store, CPU, data, train_split, eval_split, teacher)
 
@@ -89,6 +90,15 @@ class Trial:
         lane = Lane(self.run, self.context())
         lane.setup()
         return lane
+
+
+@cache
+def untrained_teacher(name: str) -> tuple[FrozenNet, Tensor]:
+    """A teacher's network and its logits for the images to be judged; methods get copies of it."""
+    _, eval_split = make_splits(images(), "test", CPU.device)
+    with seeds.scope("trial", name):
+        net = CPU.freeze(models.build(name, CLASSES, True), next(eval_split.in_order()).x)
+    return net, all_logits(net, eval_split)
 
 
 def images() -> Dataset:

@@ -176,8 +176,9 @@ def cost_record(lane: Lane, batch: Batch, clock: dict[str, Any], started: str) -
     the student's and once the teacher's.  The method's own arithmetic is not in it.
     """
     context, run = lane.context, lane.run
-    net, image = context.teacher.net.net if run.teacher else None, tuple(context.data.train_x.shape[1:3])
-    sizes = model_size.size_fields(lane.student, run.student, lane.method, net, image)
+    teacher = (run.teacher.student, context.teacher.net.net) if run.teacher else None
+    image = tuple(context.data.train_x.shape[1:3])
+    sizes = model_size.size_fields(lane.student, run.student, lane.method, teacher, image)
     sizes["training_macs"] = 3 * sizes["macs"] + (sizes["teacher_macs"] or 0)
     sizes["peak_bytes"] = memory.peak_bytes(
         lambda: eager_step(lane)(batch), live_tensors(lane, batch), context.machine.device

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -43,24 +45,46 @@ def count_macs(net: nn.Module, height: int = 32, width: int = 32) -> int:
     return counter.get_total_flops() // 2
 
 
+class Size(NamedTuple):
+    """What is counted of a network."""
+
+    parameters: int
+    layers: int
+    macs: int  # of one image
+
+
+def size_of(net: nn.Module, image: tuple[int, int]) -> Size:
+    """The size of a network for images of height and width in pixels."""
+    return Size(count_parameters(net), count_layers(net), count_macs(net, *image))
+
+
+@cache
+def plain_size(name: str, classes: int, image: tuple[int, int]) -> Size:
+    """The size of the network `name` as it is built, without a layer that a method may leave in it."""
+    with torch.device("meta"):
+        return size_of(models.build(name, classes), image)
+
+
 def size_fields(
-    student: nn.Module, name: str, method: Method, teacher: nn.Module | None, image: tuple[int, int]
+    student: nn.Module, name: str, method: Method, teacher: tuple[str, nn.Module] | None, image: tuple[int, int]
 ) -> dict:
     """The `size` of a record: the student as deployed, what the method added to it, what only training needs.
 
-    image: height and width in pixels.
+    name: of the student's network; teacher: name and network; image: height and width in pixels.
     """
-    classes = student.head.out_features
-    with torch.device("meta"):
-        before = count_parameters(models.build(name, classes))
+    classes, own, taught_by = student.head.out_features, size_of(student, image), None
+    if teacher:
+        taught_by = plain_size(teacher[0], classes, image)
+        if count_parameters(teacher[1]) != taught_by.parameters:
+            taught_by = size_of(teacher[1], image)
     return {
-        "student": count_parameters(student),
-        "added": count_parameters(student) - before,
+        "student": own.parameters,
+        "added": own.parameters - plain_size(name, classes, image).parameters,
         "auxiliary": count_parameters(method),
         "buffers": count_buffers(method),
-        "layers": count_layers(student),
-        "macs": count_macs(student, *image),
-        "teacher": count_parameters(teacher) if teacher else None,
-        "teacher_layers": count_layers(teacher) if teacher else None,
-        "teacher_macs": count_macs(teacher, *image) if teacher else None,
+        "layers": own.layers,
+        "macs": own.macs,
+        "teacher": taught_by and taught_by.parameters,
+        "teacher_layers": taught_by and taught_by.layers,
+        "teacher_macs": taught_by and taught_by.macs,
     }

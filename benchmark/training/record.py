@@ -84,7 +84,7 @@ def lane_sizes(state: LaneState) -> dict[str, Any]:
     """The `size` of a record; empty if the lane was not set up, or failed with networks that cannot be counted."""
     if not state.stages:
         return {}
-    teacher = state.context.teacher.net.net if state.run.teacher else None
+    teacher = (state.run.teacher.student, state.context.teacher.net.net) if state.run.teacher else None
     image = tuple(state.context.data.train_x.shape[1:3])
     try:
         return model_size.size_fields(state.student, state.run.student, state.method, teacher, image)

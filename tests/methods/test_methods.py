@@ -9,14 +9,26 @@ from benchmark.conformance.trial import PAIRS, Trial
 from methods import registry
 from methods.contract import Method, Stage, Unfit
 
+NAMES = [*registry.names(), "ce+kd", "sp+kd", "kda+kd"]
+TRAINING = {checks.a_resumed_run_equals_an_uninterrupted_run, checks.other_lanes_do_not_affect_a_run}
+EQUAL_WIDTHS_ONLY = {"fsp"}  # the others train on the pair of different widths, where they have most to train
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-@pytest.mark.parametrize("name", [*registry.names(), "ce+kd", "sp+kd", "kda+kd"])
+
+def cases():
+    """(name, pair, check): both pairs, but one where a student is trained to the end."""
+    for name in NAMES:
+        for check in checks.CHECKS:
+            one = check in TRAINING and name not in EQUAL_WIDTHS_ONLY
+            for pair in PAIRS[1:] if one else PAIRS:
+                yield pytest.param(name, pair, check, id="-".join((name, *pair, check.__name__)))
+
+
+@pytest.mark.parametrize(("name", "pair", "check"), list(cases()))
 def test_every_method_passes_every_check(name, pair, check, tmp_path):
     try:
         check(Trial(name, *pair, tmp_path))
     except Unfit as reason:
+        assert name in EQUAL_WIDTHS_ONLY and pair == PAIRS[1]
         pytest.skip(f"{name} does not support this pair: {reason}")
 
 

@@ -6,14 +6,14 @@ Runs share most of their values, so each distinct list of values is stored once 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from benchmark.report.formatting import MISSING, flatten, format_percent, format_value
 from benchmark.report.records.cells import Cell, Protocol
-from benchmark.report.records.entries import Entry, finite_number
+from benchmark.report.records.entries import Entry, finite_number, finite_numbers
 from benchmark.report.statistics.blocks import key_text
 from benchmark.report.tables.rerun import repeat_command
 from benchmark.store import Record
@@ -42,20 +42,25 @@ def details(protocols: Iterable[Protocol]) -> dict[str, Any]:
     runs: dict[str, dict[str, Any]] = {}
     commands: dict[str, int] = {}
     lists: dict[Facts, int] = {}
-    values: dict[str, int] = {}  # what the values of a run follow from, as text -> their index
+    known: dict[str, int] = {}  # what a list of values follows from, as text -> its index
+
+    def index(source: object, make: Callable[..., Facts], *arguments: object) -> int:
+        if (text := repr(source)) not in known:
+            known[text] = lists.setdefault(make(*arguments), len(lists))
+        return known[text]
+
     for cell in (cell for protocol in protocols for cell in protocol.cells.values()):
         new = [entry for entry in cell.entries if entry.record and entry.name not in runs]
         command = rerun_command(cell) if new else ""
         for entry in new:
-            source = repr((entry.record.run | {"seed": 0}, entry.provenance("origin")))
-            if source not in values:
-                values[source] = lists.setdefault(resolved_values(entry, entries), len(lists))
+            resolved = entry.record.run | {"seed": 0}, entry.provenance("origin")
+            made = [entry.provenance(name) for name in ("commit", "dirty", *PROVENANCE_FIELDS, "data")]
             runs[entry.name] = run_fields(entry) | {
                 "seed": seed_text(cell, entry),
                 "label": cell.row.label,
                 "command": commands.setdefault(command, len(commands)),
-                "values": values[source],
-                "made": lists.setdefault(provenance_fields(entry), len(lists)),
+                "values": index(resolved, resolved_values, entry, entries),
+                "made": index(made, provenance_fields, entry),
             }
     return {"runs": runs, "commands": list(commands), "lists": list(lists)}
 
@@ -68,9 +73,9 @@ def rerun_command(cell: Cell) -> str:
 
 def run_fields(entry: Entry) -> dict[str, Any]:
     """The fields of a run that it does not share: state, scores, curve (in 1/100 percent)."""
-    best, epoch, curve = entry.score("best_top1"), entry.score("best_epoch"), entry.accuracies()
+    best, epoch, curve = entry.score("best_top1"), entry.score("best_epoch"), entry.recorded_accuracies()
     step = max(1, -(-(len(curve) - 1) // (MAX_POINTS - 1)))
-    thinned = curve[::step] + curve[-1:] * bool((len(curve) - 1) % step)
+    thinned = finite_numbers(curve[::step] + curve[-1:] * bool((len(curve) - 1) % step))
     score = entry.score("top1")
     return {
         "origin": origin("seed", origins(entry)),

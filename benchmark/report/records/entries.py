@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -91,8 +91,12 @@ class Entry:
 
     def accuracies(self) -> list[float | None]:
         """Top-1 after each epoch, as fractions; None for an epoch without a finite number."""
+        return finite_numbers(self.recorded_accuracies())
+
+    def recorded_accuracies(self) -> list[Any]:
+        """As `accuracies`, with whatever the record holds in place of numbers."""
         curve = self.record.curve.get("top1") if self.record else None
-        return finite_numbers(curve) if isinstance(curve, list) else []
+        return curve if isinstance(curve, list) else []
 
     def provenance(self, *path: str) -> Any:
         """The value under a path of keys in the record's provenance; None where it is missing."""
@@ -124,8 +128,7 @@ def load_entries(store: Store, plan: Sequence[Run] | None = None) -> tuple[list[
             entries_by_id[id] = replace(entry, attempts=others)
     for plan_position, run in enumerate(plan or ()):
         for planned in (run, run.teacher):
-            known = planned and entries_by_id.get(planned.id, Entry(planned))
-            if known:
+            if known := planned and entries_by_id.get(planned.id, Entry(planned)):
                 entries_by_id[planned.id] = replace(known, plan_position=min(known.plan_position, plan_position))
     entries = attach_costs(mark_stale(entries_by_id.values()), load_costs(stored, complaints))
     return sorted(entries, key=lambda entry: (entry.plan_position, entry.run.id)), complaints
@@ -176,16 +179,13 @@ def attach_costs(entries: Iterable[Entry], costs: Iterable[Entry]) -> list[Entry
     return [replace(entry, costs=tuple(by_key.get(entry.run.cost_key, ()))) for entry in entries]
 
 
-def mark_stale(entries: Iterable[Entry]) -> list[Entry]:
+def mark_stale(entries: Collection[Entry]) -> list[Entry]:
     """The same entries; those whose source is not that of the newest record of their method are marked stale."""
-    entries = list(entries)
     newest = newest_by_method(entry for entry in entries if entry.provenance("source"))
+    sources = {method: entry.provenance("source") for method, entry in newest.items()}
     return [
-        replace(
-            entry,
-            stale=bool(entry.record) and entry.provenance("source") != newest[entry.run.method].provenance("source"),
-        )
-        if entry.run.method in newest
+        replace(entry, stale=entry.provenance("source") != sources[entry.run.method])
+        if entry.record and entry.run.method in sources
         else entry
         for entry in entries
     ]

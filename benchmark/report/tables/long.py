@@ -10,7 +10,7 @@ import pandas as pd
 from benchmark.report.formatting import MISSING
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry
-from benchmark.report.statistics.summary import summarise
+from benchmark.report.statistics.summary import Summary
 from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, scoring_sentence
 
 
@@ -43,14 +43,16 @@ def read_clock(name: str) -> Callable[[Entry], float | None]:
 
 def long_table(protocol: Protocol, name: str, title: str, caption: str, measures: Sequence[Measure]) -> Table:
     """A table with one row per scored cell; name: the last part of its files' names."""
-    cells = scored_cells(protocol)
+    cells = [(cell, [cell.summary(measure.read) for measure in measures]) for cell in scored_cells(protocol)]
     return Table(
         name=f"{protocol.slug}-{name}",
         title=f"{title} · {protocol.label}",
         caption=f"{protocol.label}. {scoring_sentence(protocol)} {caption}",
         heads=("n", *(measure.head for measure in measures)),
-        lines=tuple(TableLine(cell.row.label, format_cells(cell, measures), cell.pair.label) for cell in cells),
-        tidy=pd.DataFrame([tidy_line(protocol, cell, measures) for cell in cells]),
+        lines=tuple(
+            TableLine(cell.row.label, format_cells(cell, measures, found), cell.pair.label) for cell, found in cells
+        ),
+        tidy=pd.DataFrame([tidy_line(protocol, cell, measures, found) for cell, found in cells]),
     )
 
 
@@ -60,31 +62,33 @@ def scored_cells(protocol: Protocol) -> list[Cell]:
     return [cell for cell in cells if cell.scored]
 
 
-def format_cells(cell: Cell, measures: Sequence[Measure]) -> tuple[TableCell, ...]:
-    """The cells of a line: n, then each measure."""
+def format_cells(cell: Cell, measures: Sequence[Measure], found: Sequence[Summary | None]) -> tuple[TableCell, ...]:
+    """The cells of a line: n, then each measure; found: its summaries."""
     stale = sum(entry.stale for entry in cell.scored)
     count = TableCell(str(len(cell.scored)), f"{stale} stale" if stale else "", records=cell.scored_records)
-    return (count, *(format_measure(cell, measure) for measure in measures))
+    return (count, *(format_measure(cell, *each) for each in zip(measures, found, strict=True)))
 
 
-def format_measure(cell: Cell, measure: Measure) -> TableCell:
+def format_measure(cell: Cell, measure: Measure, summary: Summary | None) -> TableCell:
     """The mean, or the range of an exact count that differs between runs; n where not all runs have the number."""
-    values = [value for value in map(measure.read, cell.scored) if value is not None]
-    summary = summarise(values)
     if summary is None:
         return TableCell(MISSING)
     text = measure.format(summary.mean)
     if measure.spread and summary.sd is not None:
         text += f" ± {measure.format(summary.sd)}"
-    if measure.exact and min(values) != max(values):
-        text = f"{measure.format(min(values))} to {measure.format(max(values))}"
+    if measure.exact:
+        values = [value for value in map(measure.read, cell.scored) if value is not None]
+        if min(values) != max(values):
+            text = f"{measure.format(min(values))} to {measure.format(max(values))}"
     return TableCell(text, "" if summary.n == len(cell.scored) else f"n = {summary.n}")
 
 
-def tidy_line(protocol: Protocol, cell: Cell, measures: Sequence[Measure]) -> dict[str, object]:
-    """A cell as a line of CSV: means over seeds, accuracies as fractions."""
-    means = {measure.column: cell.summary(measure.read) for measure in measures}
-    numbers = {name: summary and summary.mean for name, summary in means.items()}
+def tidy_line(
+    protocol: Protocol, cell: Cell, measures: Sequence[Measure], found: Sequence[Summary | None]
+) -> dict[str, object]:
+    """A cell as a line of CSV: means over seeds, accuracies as fractions; found: the summaries of the measures."""
+    summaries = dict(zip((measure.column for measure in measures), found, strict=True))
+    numbers = {name: summary and summary.mean for name, summary in summaries.items()}
     shown = [measure.column for measure in measures if measure.spread]
-    numbers |= {f"{name}_sd": means[name] and means[name].sd for name in shown}
+    numbers |= {f"{name}_sd": summaries[name] and summaries[name].sd for name in shown}
     return key_columns(protocol, cell) | numbers | {"records": cell.scored_records}
