@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmark.data import datasets
 from benchmark.experiment.run import Run
-from benchmark.store import Record, Store
+from benchmark.store import Record, Store, attempt_that_counts
 from benchmark.sweep import progress
 from benchmark.sweep.claims import Claims
 from benchmark.sweep.options import Options
@@ -54,10 +54,10 @@ def train_cohort(job: Task) -> None:
 
 def train_claimed(cohort: list[Run], job: Task, store: Store, claims: Claims) -> None:
     """Train runs whose claims this process holds."""
-    options, latest = job.options, store.latest()
+    options = job.options
     for teacher in {run.teacher.id for run in cohort if run.teacher}:
-        if teacher in latest:
-            store.keep_teacher(latest[teacher])
+        if attempts := [record for record in store.records_of(teacher) if record.kind == "run"]:
+            store.keep_teacher(attempt_that_counts(attempts))
     data = datasets.make_dataset(*job.images) if job.images else None
     context = make_context(
         cohort, store, options.data, options.device, options.record_fields, options.origins, options.graphs, data
