@@ -54,13 +54,13 @@ def details(protocols: Iterable[Protocol]) -> dict[str, Any]:
         command = rerun_command(cell) if new else ""
         for entry in new:
             resolved = entry.record.run | {"seed": 0}, entry.provenance("origin")
-            made = [entry.provenance(name) for name in ("commit", "dirty", *PROVENANCE_FIELDS, "data")]
+            source = [entry.provenance(name) for name in ("commit", "dirty", *PROVENANCE_FIELDS, "data")]
             runs[entry.name] = run_fields(entry) | {
                 "seed": seed_text(cell, entry),
                 "label": cell.row.label,
                 "command": commands.setdefault(command, len(commands)),
                 "values": index(resolved, resolved_values, entry, entries),
-                "made": index(made, provenance_fields, entry),
+                "made": index(source, provenance_fields, entry),
             }
     return {"runs": runs, "commands": list(commands), "lists": list(lists)}
 
