@@ -12,6 +12,7 @@ from test_report import RECIPE, a_record, a_run, a_store
 from benchmark.report.build import build
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
+from benchmark.report.tables.accuracy import accuracy_table
 from benchmark.report.tables.latex import to_latex
 from benchmark.report.tables.precision import HEADS, precision_tables
 from benchmark.report.tables.text_formats import to_csv, to_markdown
@@ -362,3 +363,13 @@ def test_equal_records_give_equal_tables_whatever_the_order(tmp_path):
     one, other = tables_of(tmp_path / "a", records), tables_of(tmp_path / "b", records[::-1])
     texts = [[(slug, to_markdown(t), to_csv(t), to_latex(t)) for slug, t in found.items()] for found in (one, other)]
     assert texts[0] == texts[1]
+
+
+# ---- the table of accuracy
+def test_the_table_of_accuracy_names_the_rows_that_auto_computed_in_another_precision(tmp_path):
+    usual = [precision_record("auto", "bf16", top1, "kd", seed) for seed, top1 in enumerate(KD["bf16"])]
+    other = [precision_record("auto", "fp32", 0.7, "sp"), precision_record("auto", "fp32", 0.7, "ce", teacher=None)]
+    (protocol,) = protocols(load_entries(a_store(tmp_path / "both", usual + other))[0])
+    assert "Computed in fp32, not bf16: student (ce), sp." in accuracy_table(protocol).caption
+    (protocol,) = protocols(load_entries(a_store(tmp_path / "one", usual))[0])
+    assert "Computed in" not in accuracy_table(protocol).caption

@@ -12,6 +12,7 @@ from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import FAILURES, Entry
 from benchmark.report.statistics.families import best_rows
 from benchmark.report.tables.comparisons import detectable_sentence, fallback_sentence
+from benchmark.report.tables.precision_runs import computed_in
 from benchmark.report.tables.rerun import repeat_command, seeds_text
 from benchmark.report.tables.table import (
     TIED,
@@ -160,7 +161,8 @@ def caption(protocol: Protocol) -> str:
         sentences += [detectable_sentence(protocol), fallback_sentence(protocol)]
     elif run_counts(protocol):
         sentences.append("Nothing is bold: n = 1 is too small to tell methods apart.")
-    return " ".join([*filter(None, sentences), *by_pair_sentences(protocol), *attempts_sentence(protocol)])
+    sentences += [*by_pair_sentences(protocol), *computed_in(protocol), *attempts_sentence(protocol)]
+    return " ".join(filter(None, sentences))
 
 
 def attempts_sentence(protocol: Protocol) -> list[str]:

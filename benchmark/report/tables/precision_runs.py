@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from benchmark.experiment.run import Run
@@ -30,6 +31,22 @@ def match_runs(entries: Iterable[Entry]) -> dict[str, MatchedRuns]:
 def id_without_precision(run: Run) -> str:
     """The id that the run would have with precision "auto" in its own recipe; the teacher's is left as it is."""
     return run.model_copy(update={"recipe": run.recipe.model_copy(update={"precision": "auto"})}).id
+
+
+def computed_in(protocol: Protocol) -> list[str]:
+    """A sentence for each precision but that of most runs, with its students' rows; none where all share one."""
+    runs = Counter(
+        (entry.provenance("precision"), row.label)
+        for (row, _), cell in protocol.cells.items()
+        for entry in cell.scored
+        if row.kind != "teacher" and entry.provenance("precision") in PRECISIONS
+    )
+    counts = Counter(precision for precision, _ in runs.elements()).most_common()
+    usual, *others = [precision for precision, _ in counts] or [""]
+    return [
+        f"Computed in {other}, not {usual}: {', '.join(label for found, label in runs if found == other)}."
+        for other in others
+    ]
 
 
 def matched_rows(protocol: Protocol, matches: Mapping[str, MatchedRuns]) -> list[tuple[Pair, Row, list[MatchedRuns]]]:
