@@ -37,9 +37,9 @@ class Tape(TorchDispatchMode):
             if place is not None and place not in self.own:
                 self.before.append((tensor.detach(), tensor.detach().clone()))
         found = operation(*args, **kwargs)
-        fresh = [tensor for tensor in tensors_in(found) if storage_id(tensor) not in places]
-        self.own |= {storage_id(tensor) for tensor in fresh}
-        self.lines.append((operation, args, kwargs, found))
+        results = list(tensors_in(found))
+        self.own |= {storage_id(tensor) for tensor in results} - places
+        self.lines.append((operation, args, kwargs, places, results))
         return found
 
     def undo(self):
@@ -49,10 +49,9 @@ class Tape(TorchDispatchMode):
 
     @torch.no_grad()
     def replay(self):
-        for operation, args, kwargs, old in self.lines:
-            places = {storage_id(tensor) for tensor in tensors_in((args, kwargs))}
+        for operation, args, kwargs, places, results in self.lines:
             new = operation(*args, **kwargs)
-            for one, other in zip(tensors_in(old), tensors_in(new), strict=True):
+            for one, other in zip(results, [new] if torch.is_tensor(new) else tensors_in(new), strict=True):
                 if storage_id(other) is not None and storage_id(other) not in places:
                     one.detach().copy_(other)
 
