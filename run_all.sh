@@ -58,7 +58,7 @@ word=${1:-}
 case "$word" in
   test)
     interpreter requirements-dev.txt $RUNTIME $TESTING
-    # A process per core and one more, each of one thread (tests/conftest.py); one process where there is a GPU, as its tests fill its memory.
+    # A process per core, each of one thread; one process where there is a GPU, as its tests fill its memory.
     parallel="-n auto --maxprocesses 8 --dist worksteal"
     if command -v nvidia-smi >/dev/null; then parallel=""; fi
     OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec "$python" -m pytest $parallel "${@:2}"

@@ -53,9 +53,3 @@ def pytest_collection_finish():
     """Leave what the imports made out of garbage collections, each of which would go through all of it again."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """One process more than there are cores, as some tests wait for processes that they start."""
-    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 1
