@@ -192,13 +192,17 @@ def test_ruff_has_nothing_to_say(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-LOADED = "import sys; import {}; print(*sorted({{'torch', 'pandas', 'matplotlib', 'sklearn'}} & set(sys.modules)))"
+LOADED = (
+    "import sys; import {}; "
+    "print(*sorted({{'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy.stats'}} & set(sys.modules)))"
+)
 
 
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
         ("benchmark.report.build", {"torch", "sklearn"}),
+        ("benchmark.report.commands.explain", {"torch", "pandas", "matplotlib", "sklearn", "scipy.stats"}),
         ("benchmark.store", {"torch", "pandas", "matplotlib", "sklearn"}),
         ("benchmark.cli.app", {"torch", "pandas", "matplotlib", "sklearn"}),
         ("benchmark.sweep.runner", {"pandas", "matplotlib"}),

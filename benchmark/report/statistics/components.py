@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from benchmark.report.statistics.summary import NOISE, Spread
 
@@ -77,7 +77,7 @@ def fit_components(values: Array, rows: Array, seeds: Array, teachers: Array, ef
     forms = quadratic_forms(base, terms)
     squares, degrees = mean_squares(values, forms)
     ratios = squares / max(squares[-1], NOISE**2)
-    ps = dict(zip(forms, f_distribution.sf(ratios, degrees, degrees[-1]), strict=True))
+    ps = dict(zip(forms, fdtrc(degrees, degrees[-1], ratios), strict=True))
     forms = quadratic_forms(base, {name: terms[name] for name in forms if name == TEACHER or ps[name] < POOLED})
     if TEACHER not in forms:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 LEVEL = 0.95  # confidence level of every interval, unless its name says otherwise
 NOISE = 1e-12  # a smaller standard deviation is rounding
@@ -72,7 +72,7 @@ def pooled(spreads: Iterable[Spread | None]) -> Spread | None:
 @cache
 def t_quantile(degrees: float, level: float = LEVEL) -> float:
     """The two-sided quantile of the t distribution: half the width of an interval of that level in standard errors."""
-    return float(student_t.ppf((1 + level) / 2, degrees))
+    return float(stdtrit(degrees, (1 + level) / 2))
 
 
 def rounded(value: float) -> float:
