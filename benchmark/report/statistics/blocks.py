@@ -58,7 +58,8 @@ def matched(a: Mapping[Key, Value], b: Mapping[Key, Value]) -> dict[Key, tuple[V
     """
     found = {}
     for key in ordered({*a, *b}):
-        own, other = (row.get(key, row.get(seed_of(key))) for row in (a, b))
+        own = a[key] if key in a else a.get(seed_of(key))
+        other = b[key] if key in b else b.get(seed_of(key))
         if own is not None and other is not None:
             found[key] = (own, other)
     return found
