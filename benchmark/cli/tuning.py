@@ -35,13 +35,14 @@ def tune(
     """Tune every method with equally many trials on held-out training images; write the best settings as a suite."""
     from benchmark.acceleration.driver import check_gpu
     from benchmark.interrupts import SENTENCE, STOPPED
+    from benchmark.sweep.load import make_room
     from benchmark.training.callback import Stopped
     from benchmark.tuning import tune as command
 
     if options.executor != "ray":  # then this machine need not be like those that train
         check_gpu(options.device, every=options.executor == "spawn")
     try:
-        text, failed = command.tune(runs, options, trials, knob, trial_seed, tuned)
+        text, failed = command.tune(runs, make_room(options), trials, knob, trial_seed, tuned)
     except Stopped as limit:
         print(printable(f"{limit}: {SENTENCE}"), file=sys.stderr)
         raise typer.Exit(STOPPED) from limit

@@ -2,7 +2,7 @@
 
 Threads of one process wait for each other at the end of every operation: if another program holds the core of one of
 them, all wait.  Beside four busy processes on two cores, two threads train at 1 to 16 % of their speed, however they
-wait; processes of one thread wait for nobody and keep their share.  The measurements are at the head of
+wait; processes of one thread wait for nobody and keep their share.  The measurements, on two cores, are at the head of
 benchmark/profiling/contention.py.
 """
 
@@ -25,11 +25,12 @@ from benchmark.experiment.run import Run
 from benchmark.sweep.options import Options
 from benchmark.sweep.plan import cohorts
 
-SAMPLE_SECONDS = 0.5  # for which the processor is watched before a sweep
+SAMPLE_SECONDS = (0.5, 2.5)  # for which the processor is watched before a sweep; the second only if others use it
+PROCESS_BYTES = 2.5e9  # of memory for each process: seven students and a teacher take 1.7 GB
 THREADS = "OMP_NUM_THREADS"
 PERIOD = 10.0  # seconds over which the load is averaged
 NOTICEABLE = 0.3  # cores that other programs use beyond those that are left to them
-REMEDY = "stop this and start it again: beside other programs it then trains in processes of one thread each"
+REMEDY = "stop this and start it again: it then trains with as many threads as the others leave cores for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +101,76 @@ def load_warning(device: torch.device) -> str:
 
 # ---- before a sweep
 def make_room(options: Options) -> Options:
-    """The options for this moment: where other programs use the processor, with processes of one thread each.
+    """The options for this moment: where other programs use the processor, with the threads that they leave room for.
 
     Also sets the number of threads of this process and its children.  Raises BadInput for a device that is not there.
     """
-    count = processes_of_one_thread(machine(options.device).device.type)
-    if not count or options.executor == "ray":
+    if machine(options.device).device.type != "cpu" or options.executor == "ray" or not (room := room_beside_others()):
         return options
-    torch.set_num_threads(1)
-    os.environ[THREADS] = "1"
+    torch.set_num_threads(room.threads)
+    os.environ[THREADS] = str(room.threads)
     if not options.quiet:
-        print(
-            f"other programs use this processor: training in {count} processes of one thread each, which is faster "
-            f"there than {count} threads; {THREADS}={count} chooses the threads",
-            file=sys.stderr,
-        )
-    return replace(options, executor="spawn", processes=count)
+        print(f"other programs use this processor: {room}; {THREADS} chooses the threads", file=sys.stderr)
+    executor = options.executor if room.processes == 1 else "spawn"
+    return replace(options, executor=executor, processes=room.processes)
 
 
-def processes_of_one_thread(device: str, read: Callable[[], Counters | None] = read_counters) -> int:
-    """In how many processes of one thread each a sweep trains; 0: in one process, with torch's threads.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Processes to train in beside other programs, and threads of each."""
 
-    0 on a GPU, where the user has set the number of threads, and where nothing else uses the processor.
+    processes: int
+    threads: int
+
+    def __str__(self) -> str:
+        if self.threads > 1:
+            return f"training with {self.threads} threads, for which they leave cores"
+        count = f"{self.processes} processes" if self.processes > 1 else "a process"
+        return f"training in {count} of one thread each, which is faster here than threads that wait for each other"
+
+
+def room_beside_others(read: Callable[[], Counters | None] = read_counters) -> Room | None:
+    """How to train beside the programs that use the processor now; None: as if alone, with torch's threads.
+
+    None too where the user has set the number of threads.  A load is believed if it is still there seconds later.
     """
     threads = torch.get_num_threads()
-    before = read() if device == "cpu" and threads > 1 and not os.environ.get(THREADS) else None
+    before = read() if threads > 1 and not os.environ.get(THREADS) else None
     if before is None:
-        return 0
-    time.sleep(SAMPLE_SECONDS)
-    after = read()
-    return threads if others(before, after) >= NOTICEABLE + max(0, after.cores - threads) else 0
+        return None
+    for seconds in SAMPLE_SECONDS:
+        time.sleep(seconds)
+        after = read()
+        room = room_for(threads, after.cores, others(before, after), available_memory())
+        if room is None:
+            return None
+        before = after
+    return room
+
+
+def room_for(threads: int, cores: int, load: float, memory: float) -> Room | None:
+    """The room on `cores`, of which others use `load` on average; memory: bytes available.
+
+    As many threads as find a core of their own; if that is one, a process of one thread for each of torch's threads:
+    they keep their share of a full processor, which was measured on two cores, and not on more.
+    """
+    if load < NOTICEABLE + max(0, cores - threads):
+        return None
+    fitting = min(threads, int(cores - load))
+    return Room(1, fitting) if fitting > 1 else Room(int(max(1, min(threads, memory / PROCESS_BYTES))), 1)
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes of memory that programs can still take, here and in the container; inf where the system does not say."""
+    try:
+        free = 1024.0 * int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())[1])
+    except (OSError, TypeError):
+        return math.inf
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no container, or its limit is "max"
+        return free
+    return min(free, limit - used)
 
 
 def cohorts_for(runs: list[Run], options: Options) -> list[list[Run]]:

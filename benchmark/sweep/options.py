@@ -32,7 +32,7 @@ class Options:
     again: bool = False  # repeat what has a record; teachers are kept
     graphs: bool = True  # steps are recorded and replayed where there is CUDA
     limits: Limits = field(default_factory=Limits)
-    processes: int = 0  # of one thread each, to train in on a busy CPU; 0: the executor decides
+    processes: int = 0  # to train in beside other programs on a CPU; 0: there are none, and the executor decides
     suite_changes: tuple[str, ...] = ()  # what the user changed in the suite, as typed
     choices: Choices = field(default_factory=Choices)  # the same as values
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> where each value comes from

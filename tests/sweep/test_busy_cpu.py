@@ -1,4 +1,4 @@
-"""Where other programs use the processor, a sweep trains in processes of one thread each."""
+"""Where other programs use the processor, a sweep trains with fewer threads or in processes of one thread each."""
 
 import os
 
@@ -14,15 +14,16 @@ from benchmark.sweep.load import Counters
 from benchmark.sweep.options import Options
 
 
-def counters(busy, cores=2):
-    """Readings of which the second finds that others used `busy` cores for a second."""
-    left = [Counters(0.0, 0.0, 0.0, cores), Counters(1.0, busy, 0.0, cores)]
+def counters(*loads, cores=2):
+    """Readings between which others use these cores, on average, for a second each."""
+    ends = [sum(loads[:count]) for count in range(len(loads) + 1)]
+    left = [Counters(float(second), busy, 0.0, cores) for second, busy in enumerate(ends)]
     return lambda: left.pop(0)
 
 
 @pytest.fixture
 def two_threads(monkeypatch):
-    """As if torch had two threads by default."""
+    """As if torch had two threads by default, and nobody had to wait."""
     monkeypatch.setattr(load.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -30,29 +31,73 @@ def two_threads(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "busy", "cores", "count"),
+    ("threads", "cores", "busy", "processes", "each"),
     [
-        ("cpu", 2.0, 2, 2),
-        ("cpu", 1.0, 2, 2),
-        ("cpu", 0.1, 2, 0),
-        ("cpu", 5.0, 8, 0),
-        ("cpu", 7.0, 8, 2),
-        ("cuda", 2.0, 2, 0),
+        (2, 2, 2.0, 2, 1),
+        (2, 2, 1.0, 2, 1),
+        (2, 8, 7.0, 2, 1),
+        (8, 8, 0.4, 1, 7),  # a small load costs a thread, not seven
+        (16, 16, 0.35, 1, 15),
+        (8, 8, 4.0, 1, 4),
+        (8, 16, 12.0, 1, 4),  # 8 cores with two hardware threads each
+        (8, 8, 6.5, 8, 1),
+        (16, 16, 24.0, 16, 1),  # counters that run ahead
     ],
 )
-def test_there_are_as_many_processes_as_threads_where_others_leave_too_few_cores(
-    two_threads, device, busy, cores, count
-):
-    assert load.processes_of_one_thread(device, counters(busy, cores)) == count
+def test_beside_others_each_thread_has_a_core_of_its_own_or_a_process_of_its_own(threads, cores, busy, processes, each):
+    assert load.room_for(threads, cores, busy, memory=1e12) == load.Room(processes, each)
+
+
+@pytest.mark.parametrize(("threads", "cores", "busy"), [(2, 2, 0.1), (8, 8, 0.2), (2, 8, 5.0), (8, 16, 8.0)])
+def test_where_others_leave_a_core_for_every_thread_nothing_changes(threads, cores, busy):
+    assert load.room_for(threads, cores, busy, memory=1e12) is None
+
+
+@pytest.mark.parametrize(("memory", "processes"), [(1e12, 16), (21e9, 8), (1e9, 1)])
+def test_there_are_no_more_processes_than_the_memory_holds(memory, processes):
+    assert load.room_for(16, 16, 16.0, memory) == load.Room(processes, 1)
+
+
+def test_the_memory_is_what_the_system_and_the_container_leave(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert load.available_memory(tmp_path / "meminfo", tmp_path) == 4000 * 1024
+    (tmp_path / "memory.current").write_text("500\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert load.available_memory(tmp_path / "meminfo", tmp_path) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("1500\n")
+    assert load.available_memory(tmp_path / "meminfo", tmp_path) == 1000
+    assert load.available_memory(tmp_path / "nothing", tmp_path) == float("inf")
+
+
+def test_a_load_that_is_gone_seconds_later_changes_nothing(two_threads):
+    assert load.room_beside_others(counters(2.0, 0.0)) is None
+    assert load.room_beside_others(counters(2.0, 1.5)) == load.Room(2, 1)
+    assert load.room_beside_others(counters(0.1)) is None  # one look is enough where nothing is seen
 
 
 def test_the_threads_that_the_user_has_set_stay(two_threads):
     two_threads.setenv("OMP_NUM_THREADS", "2")
-    assert load.processes_of_one_thread("cpu", counters(2.0)) == 0
+    assert load.room_beside_others(counters(2.0, 2.0)) is None
 
 
 def test_where_the_system_has_no_counters_nothing_changes(two_threads):
-    assert load.processes_of_one_thread("cpu", lambda: None) == 0
+    assert load.room_beside_others(lambda: None) is None
+
+
+def test_a_sweep_with_room_for_several_threads_stays_one_process(monkeypatch, tmp_path, capsys):
+    chosen = []
+    monkeypatch.setattr(load, "room_beside_others", lambda: load.Room(1, 7))
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    options = load.make_room(Options("digits", tmp_path, tmp_path, device="cpu"))
+    assert (options.executor, options.processes, chosen, os.environ["OMP_NUM_THREADS"]) == ("here", 1, [7], "7")
+    assert "training with 7 threads, for which they leave cores" in capsys.readouterr().err
+
+
+def test_a_sweep_on_a_cluster_keeps_its_options(monkeypatch, tmp_path):
+    monkeypatch.setattr(load, "room_beside_others", lambda: load.Room(2, 1))
+    options = Options("digits", tmp_path, tmp_path, device="cpu", executor="ray")
+    assert load.make_room(options) is options
 
 
 def test_the_runs_of_one_cohort_are_shared_out_over_the_processes(tmp_path):
@@ -79,11 +124,11 @@ def test_busy_processes_are_noticed(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with busy_processes(2 * len(os.sched_getaffinity(0))):
-        assert load.processes_of_one_thread("cpu") == 2
+        assert load.room_beside_others() == load.Room(2, 1)
 
 
 def test_a_sweep_beside_busy_processes_says_so_and_trains_with_one_thread_each(call, monkeypatch, tmp_path):
-    monkeypatch.setattr(load, "processes_of_one_thread", lambda device: 2)
+    monkeypatch.setattr(load, "room_beside_others", lambda: load.Room(2, 1))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # this process trains nothing
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     draw(tmp_path / "data")

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,6 +164,15 @@ def test_bad_input_of_tune_is_one_sentence(call, tmp_path):
 def test_tune_cannot_be_told_to_judge_on_test_images(call):
     done = call("tune", "digits", "--judge", "test")
     assert done.code == 2 and "--judge" in done.err
+
+
+def test_tune_trains_with_the_threads_that_other_programs_leave_room_for(call, monkeypatch, tmp_path):
+    used = []
+    monkeypatch.setattr("benchmark.sweep.load.make_room", lambda options: replace(options, processes=2))
+    monkeypatch.setattr("benchmark.tuning.tune.tune", lambda _, options, *more: (used.append(options.processes), ()))
+    monkeypatch.setattr("benchmark.cli.tuning.write_report", lambda results, reports: 0)
+    call(*TUNE, "--results", tmp_path / "results", "--reports", tmp_path / "reports")
+    assert used == [2]
 
 
 def test_a_trial_is_repeated_by_a_command_of_its_own(tuned, call):
