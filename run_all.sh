@@ -54,14 +54,23 @@ install() { # interpreter, requirements file: makes or completes .venv, sets $py
   fi
 }
 
+run_tests() { # words for pytest: a process per core, each of one thread
+  local parallel="-n auto --maxprocesses 8 --dist worksteal" status=0
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  if ! command -v nvidia-smi >/dev/null; then exec "$python" -m pytest $parallel "$@"; fi
+  # Tests of the GPU fill its memory: they run in one process, after all others, from which it is hidden.
+  if [[ " $* " == *" -m "* ]]; then exec "$python" -m pytest "$@"; fi
+  CUDA_VISIBLE_DEVICES="" "$python" -m pytest $parallel "$@" || status=$?
+  "$python" -m pytest -m gpu "$@" || { [ $? -eq 5 ] || status=1; } # 5: none of these tests is of the GPU
+  exit "$status"
+}
+
 word=${1:-}
 case "$word" in
   test)
     interpreter requirements-dev.txt $RUNTIME $TESTING
-    # A process per core, each of one thread; one process where there is a GPU, as its tests fill its memory.
-    parallel="-n auto --maxprocesses 8 --dist worksteal"
-    if command -v nvidia-smi >/dev/null; then parallel=""; fi
-    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} exec "$python" -m pytest $parallel "${@:2}"
+    shift
+    run_tests "$@"
     ;;
   setup)
     interpreter requirements.txt $RUNTIME

@@ -98,7 +98,7 @@ def untrained_teacher(name: str) -> tuple[FrozenNet, Tensor]:
     _, eval_split = make_splits(images(), "test", CPU.device)
     with seeds.scope("trial", name):
         net = CPU.freeze(models.build(name, CLASSES, True), next(eval_split.in_order()).x)
-    return net, all_logits(net, eval_split)
+    return net, all_logits(net, eval_split, CPU)
 
 
 def images() -> Dataset:

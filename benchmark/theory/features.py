@@ -6,6 +6,7 @@ M evaluation images · n of them selected · D width · K classes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from benchmark.experiment import seeds
 from benchmark.experiment.run import Run
 from benchmark.store import Store
 from benchmark.training import weights
+from benchmark.training.metrics import largest_batch
 from methods.sp import likeness
 
 DRAWN_CLASSES = 10  # at most, in the similarity matrices and t-SNE maps
+BATCH = 500  # images, fewer where memory runs out
 MATRIX_IMAGES, MAP_IMAGES = 8, 20  # of each class in a similarity matrix, in a t-SNE map
 
 
@@ -69,10 +72,16 @@ def extract(run: Run, evaluation: EvaluationSet) -> NetworkFeatures:
         raise BadInput(f"the weights of {run.student} ({run.id}) are not in {evaluation.store.root}: train it again")
     net = weights.load_network(path, run.student, evaluation.classes)
     frozen = evaluation.machine.freeze(net, next(evaluation.eval_split.in_order(64)).x)
-    outputs = (frozen(batch.x) for batch in evaluation.eval_split.in_order())
-    batches = [(o.embedding, o.logits) for o in outputs]
-    embedding, logits = (to_array(torch.cat(parts)) for parts in zip(*batches, strict=True))  # (M, D), (M, K)
+    images = evaluation.eval_split
+    (embedding, logits), _ = largest_batch(partial(outputs, frozen, images), len(images), BATCH, evaluation.machine)
     return NetworkFeatures(embedding, logits, similarity(frozen, evaluation))
+
+
+def outputs(net: nn.Module, split: Split, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (M, D) and logits (M, K) of all images of a split, computed in batches of this size."""
+    parts = [(o.embedding, o.logits) for o in (net(each.x) for each in split.in_order(batch))]
+    embedding, logits = (to_array(torch.cat(part)) for part in zip(*parts, strict=True))
+    return embedding, logits
 
 
 def untrained_similarity(run: Run, evaluation: EvaluationSet) -> np.ndarray:

@@ -5,13 +5,19 @@ M evaluation images · K classes · B bins
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.acceleration.machine import Machine
 from benchmark.data.split import Split
+from methods.contract import Outputs
 
+Computed = TypeVar("Computed")
 BINS = 15  # of the calibration error, as in Guo et al., arXiv:1706.04599
 
 
@@ -24,23 +30,32 @@ def predict_logits(net: nn.Module, split: Split, machine: Machine, batch: int) -
     training = net.training
     net.eval()
     try:
-        while (found := logits_if_they_fit(net, split, machine, batch)) is None:
-            batch = min(batch, len(split)) // 2
-            machine.free_memory()
+        forward = partial(machine.forward, net)
+        return largest_batch(lambda size: logits_in_order(forward, split, size), len(split), batch, machine)
     finally:
         net.train(training)
-    return found, batch
 
 
 @torch.no_grad()
-def logits_if_they_fit(net: nn.Module, split: Split, machine: Machine, batch: int) -> Tensor | None:
-    """Logits as `predict_logits` returns them, None if memory ran out.  Raises OutOfMemoryError if `batch` is 1."""
-    try:
-        return torch.cat([machine.forward(net, each.x).logits for each in split.in_order(batch)]).cpu()  # (M, K)
-    except torch.OutOfMemoryError:
-        if batch == 1:
-            raise
-    return None
+def logits_in_order(forward: Callable[[Tensor], Outputs], split: Split, batch: int) -> Tensor:
+    """The logits of every image of a split, in order, in batches of this size: (M, K) float32 on the CPU."""
+    return torch.cat([forward(each.x).logits for each in split.in_order(batch)]).cpu()
+
+
+def largest_batch(compute: Callable[[int], Computed], count: int, batch: int, machine: Machine) -> tuple[Computed, int]:
+    """What `compute` returns for the batch, halved for as long as memory runs out, and the size that fitted.
+
+    count: images that there are; a larger batch is no smaller than that.  Raises OutOfMemoryError if a batch of one
+    is too large.
+    """
+    while True:
+        try:
+            return compute(batch), batch
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        batch = min(batch, count) // 2  # after the exception is gone: its trace holds the tensors of the failed attempt
+        machine.free_memory()
 
 
 def top1(z: Tensor, y: Tensor) -> float:

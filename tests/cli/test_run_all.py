@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,14 @@ import torch
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / "run_all.sh").read_text()
 SMI = '#!/bin/sh\ncase "$1" in -L) echo "GPU 0: NVIDIA A100 (UUID: GPU-5f8a)";; *) echo 535.104.05;; esac\n'
+COMMANDS = (
+    ["run", "digits"],
+    ["cost", "digits"],
+    ["speed"],
+    ["tune", "digits"],
+    ["theory", "digits"],
+    ["import-weights", "weights.pt", "--model", "resnet20", "--dataset", "digits"],
+)
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
 
 
@@ -93,7 +102,7 @@ def test_who_wants_the_cpu_gets_the_suite_for_it(tmp_path, options, environment)
 
 
 @without_gpu
-@pytest.mark.parametrize("command", [["run", "digits"], ["cost", "digits"], ["speed"]], ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_that_train_refuse_a_gpu_that_torch_cannot_use(tmp_path, monkeypatch, call, command):
     (tmp_path / "nvidia-smi").write_text(SMI)
     (tmp_path / "nvidia-smi").chmod(0o755)
@@ -104,3 +113,46 @@ def test_commands_that_train_refuse_a_gpu_that_torch_cannot_use(tmp_path, monkey
     (line,) = done.err.splitlines()
     assert line.startswith("error: this machine has a GPU (NVIDIA A100)")
     assert not (tmp_path / "results").exists()
+
+
+def run_tests(folder, *words, smi=True, codes="0 0"):
+    """(Exit code, lines of "visible devices|words for pytest") of run_all.sh test, with a pytest that runs nothing."""
+    shell, names = folder / "bin", ("bash", "dirname", "sed", "grep", "cat", "env")
+    shell.mkdir()
+    for name in names:
+        (shell / name).symlink_to(shutil.which(name))
+    if smi:
+        (shell / "nvidia-smi").write_text(SMI)
+    (shell / "python").write_text(
+        f"""#!/bin/bash
+[ "$1$2" = -mpytest ] || exec {sys.executable} "$@"
+echo "${{CUDA_VISIBLE_DEVICES-all}}|${{@:3}}" >>{folder}/log
+codes=({codes}); exit "${{codes[$(grep -c "" {folder}/log) - 1]}}"
+"""
+    )
+    for script in shell.iterdir():
+        script.chmod(0o755)
+    environment = {"PATH": str(shell), "PYTHON": str(shell / "python"), "HOME": str(folder)}
+    done = subprocess.run(["bash", ROOT / "run_all.sh", "test", *words], env=environment, cwd=folder, check=False)
+    return done.returncode, (folder / "log").read_text().splitlines()
+
+
+PARALLEL = "-n auto --maxprocesses 8 --dist worksteal"
+
+
+def test_the_tests_run_in_a_process_per_core(tmp_path):
+    assert run_tests(tmp_path, "tests/cli", smi=False) == (0, [f"all|{PARALLEL} tests/cli"])
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [("0 0", 0), ("0 5", 0), ("1 0", 1), ("0 1", 1), ("5 0", 5)],
+    ids="pytest ended with {}".format,
+)
+def test_beside_a_gpu_its_tests_run_last_and_in_one_process(tmp_path, codes, expected):
+    code, calls = run_tests(tmp_path, "-x", codes=codes)
+    assert (code, calls) == (expected, [f"|{PARALLEL} -x", "all|-m gpu -x"])
+
+
+def test_beside_a_gpu_tests_that_the_user_selects_run_in_one_process(tmp_path):
+    assert run_tests(tmp_path, "-m", "gpu") == (0, ["all|-m gpu"])

@@ -10,6 +10,7 @@ import torch
 from benchmark.acceleration.machine import Machine
 from benchmark.conformance.trial import CPU, PAIRS, Trial, train_one_epoch
 from benchmark.training.metrics import BINS, all_metrics, predict_logits
+from benchmark.training.teacher import all_logits
 
 
 def draw(m=200, k=10, spread=2.0, seed=0):
@@ -146,3 +147,18 @@ def test_a_lane_remembers_the_size_of_its_evaluation(lane, monkeypatch):
         train_one_epoch(lane)
     assert lane.eval_batch == 12
     assert SmallMemory.asked == [10, 10, 4, 24, 12, 12, 10, 10, 4, 12, 12], "steps of 10, 10 and 4, and evaluations"
+
+
+def test_a_teachers_logits_are_computed_in_batches_that_fit(lane, monkeypatch):
+    split, asked = lane.context.eval_split, []
+
+    def forward(x):
+        asked.append(len(x))
+        if len(x) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return lane.student.eval()(x)
+
+    with torch.no_grad():
+        found = all_logits(forward, split, CPU)
+        assert found.equal(torch.cat([lane.student(batch.x).logits for batch in split.in_order(3)]))
+    assert asked == [24, 12, 6, *[3] * 8]
