@@ -1,4 +1,7 @@
-"""C code of this project, compiled once for this processor by the system's compiler and kept in the user's cache."""
+"""C code of this project, compiled once for this processor by the system's compiler and kept in the user's cache.
+
+KD_CFLAGS has further flags for the compiler, such as -march=haswell for a processor without AVX-512.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +25,23 @@ def load(source: Path) -> ctypes.CDLL | None:
         return None
     processor = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags")), "")
     headers = [header.read_text() for header in sorted(source.parent.glob("*.h"))]
-    text = "\0".join((source.read_text(), *headers, processor, compiler, *FLAGS))
+    flags = (*FLAGS, *os.environ.get("KD_CFLAGS", "").split())
+    text = "\0".join((source.read_text(), *headers, processor, compiler, *flags))
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kd-benchmark"
     library = cache / f"{source.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     try:
         if not library.exists():
-            compile_source(compiler, source, library)
+            compile_source([compiler, *flags], source, library)
         return ctypes.CDLL(str(library))
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def compile_source(compiler: str, source: Path, library: Path) -> None:
-    """Compile; other processes see the library when it is complete.  Raises OSError or SubprocessError."""
+def compile_source(compiler: list[str], source: Path, library: Path) -> None:
+    """Compile by this command; others see the library when it is complete.  Raises OSError or SubprocessError."""
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         built = Path(folder) / library.name
-        command = [compiler, *FLAGS, str(source), "-o", str(built), "-lm"]
+        command = [*compiler, str(source), "-o", str(built), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=TIME_LIMIT)
         built.replace(library)
