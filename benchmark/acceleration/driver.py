@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import warnings
@@ -21,8 +22,10 @@ from benchmark.errors import BadInput
 
 SMI_SECONDS, TRIAL_SECONDS = 30, 180  # waiting times; nvidia-smi and CUDA start slowly on machines with many GPUs
 MIN_DRIVER = {11: 450, 12: 525, 13: 580}  # major version of CUDA -> of the oldest Linux driver that runs it
-OLDER_TORCH = "torch 2.10.0 with torchvision 0.25.0"  # the last whose package is built for CUDA 12
-FOR_CUDA_12 = f"{OLDER_TORCH} (built for CUDA 12.8: driver 525 or newer, compute capability 7.0 or higher)"
+OLDER_TORCH = "torch 2.10.0 with torchvision 0.25.0"  # the last on PyPI that is built for CUDA 12, here 12.8
+OLDER_DEVICES = ((7, 0), (12, 0))  # compute capabilities that it is built for
+INSTALL_OLDER = f"{shlex.quote(sys.executable)} -m pip install -r requirements-cuda12.txt"
+FOR_CUDA_12 = f"{OLDER_TORCH} (driver 525 or newer, compute capability 7.0 or higher): {INSTALL_OLDER}"
 ON_CPU = "or use --device cpu to train on the CPU on purpose"
 
 
@@ -72,7 +75,7 @@ def why_unseen(name: str, driver: str, warning: str) -> str:
     start += f", but torch {version} does not see it: its driver is {driver}, and this torch is built for CUDA {cuda}"
     least, major = MIN_DRIVER.get(int(cuda.split(".")[0]), 0), re.match(r"\d+", driver)
     if major and int(major[0]) < least:
-        return f"{start}, which needs driver {least} or newer: install such a driver or {FOR_CUDA_12}, {ON_CPU}"
+        return f"{start}, which needs driver {least} or newer: install such a driver, or {FOR_CUDA_12}; {ON_CPU}"
     masked = os.environ.get("CUDA_VISIBLE_DEVICES")
     facts = [f"CUDA_VISIBLE_DEVICES is {masked!r}"] if masked else []
     facts += [f"torch says: {re.split(r' Please| [(]Triggered', ' '.join(warning.split()))[0]}"] if warning else []
@@ -101,10 +104,13 @@ def compatibility_fault(number: int) -> str:
     capability = torch.cuda.get_device_capability(number)
     if not built_for or is_served(capability, built_for):
         return ""
+    least, most = OLDER_DEVICES
+    serves = least <= capability <= most and not torch.version.cuda.startswith("12.")
+    remedy = f"install {OLDER_TORCH}: {INSTALL_OLDER}" if serves else "install a torch that is built for this GPU"
     return (
         f"GPU {number} ({torch.cuda.get_device_name(number)}) has compute capability {capability[0]}.{capability[1]}, "
-        f"but torch {torch.__version__} is built for {', '.join(built_for)}: install a torch that is built for this "
-        f"GPU ({OLDER_TORCH}: from 7.0 to 12.0), hide it with CUDA_VISIBLE_DEVICES, {ON_CPU}"
+        f"but torch {torch.__version__} is built for {', '.join(built_for)}: {remedy}; or hide it with "
+        f"CUDA_VISIBLE_DEVICES, {ON_CPU}"
     )
 
 

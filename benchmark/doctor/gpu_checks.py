@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from benchmark.doctor import gpu_faults, gpu_limits, gpu_processes, gpu_training
+from benchmark.doctor import gpu_faults, gpu_kernels, gpu_limits, gpu_processes, gpu_training
 from benchmark.doctor.finding import Check, Finding
 from benchmark.doctor.workload import Workload
 from methods import registry
@@ -17,31 +17,52 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def training_checks(work: Workload) -> list[tuple[str, Check]]:
-    """Every check of training on a device, by name: the list that the tests on a device go through too."""
-    replays = [
-        (f"{method} {precision}", partial(gpu_training.replay, work, method, precision))
-        for method in registry.names()
-        for precision in PRECISIONS
-    ]
+    """Every check of training on a device, by name: the list that the tests on a device go through too.
+
+    Faults come first and the many replays last: on a slow device the time is over before all of those are done.
+    """
     by_precision: tuple[tuple[str, Callable[[Workload, str], Finding]], ...] = (
         ("beside a CPU", gpu_training.beside_cpu),
         ("cohort", gpu_training.company),
     )
     both = [(f"{name} {each}", partial(check, work, each)) for name, check in by_precision for each in PRECISIONS]
-    others = {
-        "bf16 autotuned": gpu_training.autotuned,
-        "delayed streams": gpu_training.delays,
-        "many recorders": gpu_faults.many_recorders,
-        "students at once": gpu_limits.lanes,
-        "teacher": gpu_limits.teacher,
-        "evaluation": gpu_limits.evaluation,
+    replays = [
+        (f"{method} {precision}", partial(gpu_training.replay, work, method, precision))
+        for method in registry.names()
+        for precision in PRECISIONS
+    ]
+    first, then = ([(name, partial(check, work)) for name, check in part.items()] for part in (faults(), limits()))
+    return [(name, partial(with_free_memory, work, check)) for name, check in [*first, *both, *then, *replays]]
+
+
+def faults() -> dict[str, Callable[[Workload], Finding]]:
+    """Which kernels are used, and what goes wrong: by name, in order."""
+    return {
+        "Triton kernels": gpu_kernels.triton,
+        "cuDNN fusion": gpu_kernels.cudnn,
         "masked devices": gpu_processes.masked,
         "device-side assert": gpu_processes.device_assert,
-        "memory runs out": gpu_faults.memory_runs_out,  # the last ones: older torches record nothing after them
-        "failed recording": gpu_faults.failed_recording,
+        "memory runs out": in_own_process("memory runs out", gpu_faults.memory_runs_out),
+        "failed recording": in_own_process("failed recording", gpu_faults.failed_recording),
+        "many recorders": gpu_faults.many_recorders,
+        "delayed streams": gpu_training.delays,
     }
-    checks = [*replays, *both, *((name, partial(check, work)) for name, check in others.items())]
-    return [(name, partial(with_free_memory, work, check)) for name, check in checks]
+
+
+def limits() -> dict[str, Callable[[Workload], Finding]]:
+    """What else is trained, and how much a device takes: by name, in order."""
+    return {
+        "bf16 autotuned": gpu_training.autotuned,
+        "RMSProp": gpu_training.rmsprop,
+        "students at once": in_own_process("students at once", gpu_limits.lanes),
+        "teacher": gpu_limits.teacher,
+        "evaluation": gpu_limits.evaluation,
+    }
+
+
+def in_own_process(name: str, check: Callable[[Workload], Finding]) -> Callable[[Workload], Finding]:
+    """A check in which a recording may fail, in another process: torch before 2.13 records nothing more after that."""
+    return partial(gpu_processes.in_own_process, name, check)
 
 
 def with_free_memory(work: Workload, check: Check) -> Finding:

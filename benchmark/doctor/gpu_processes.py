@@ -1,14 +1,17 @@
-"""Checks of a GPU that need processes of their own: masked devices, and a device-side assert."""
+"""Checks of a GPU that need processes of their own: masked devices, faults that make a process useless."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmark.doctor.finding import Finding
+from benchmark.doctor.finding import Finding, run_check
 from benchmark.doctor.gpu_training import BUG
 from benchmark.doctor.workload import Workload
 from benchmark.experiment import resolve
@@ -46,6 +49,32 @@ class Asserting(Method):
 '''
 
 
+# ---- any check in a process of its own
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """A check for a child process, and the file that its finding goes to."""
+
+    name: str
+    check: Callable[[Workload], Finding]
+    work: Workload
+    path: Path
+
+
+def write_finding(job: CheckJob) -> None:
+    """Make the check in this process, and write its finding."""
+    found = run_check(job.name, partial(job.check, job.work))
+    job.path.write_text(json.dumps(asdict(found)))
+
+
+def in_own_process(name: str, check: Callable[[Workload], Finding], work: Workload) -> Finding:
+    """The finding of a check after which its process may record nothing more, or not use the device any more."""
+    job = CheckJob(name, check, work, Path(tempfile.mkdtemp(dir=work.root)) / "finding.json")
+    (fault,) = run_in_processes(write_finding, [job], [""])
+    if job.path.exists():
+        return Finding(**json.loads(job.path.read_text()))
+    return Finding(name, f"the check has no result: {fault.error['message'] if fault else 'nothing came'}", False, BUG)
+
+
 # ---- masked devices
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -64,20 +93,32 @@ def visible() -> list[str]:
     return [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]
 
 
+def uuid_masks(own: list[str]) -> list[str]:
+    """The devices of these UUIDs as CUDA_VISIBLE_DEVICES names them; none where they are parts of a GPU (MIG).
+
+    The UUID that CUDA reports for such a part need not be the one that it is named by.
+    """
+    if any("MIG" in torch.cuda.get_device_name(number) for number in range(len(own))):
+        return []
+    return [f"GPU-{uuid.removeprefix('GPU-')}" for uuid in own]
+
+
 def masked(work: Workload) -> Finding:
-    """Whether each child process sees exactly the device that it is given."""
+    """Whether each child process sees exactly the device that it is given, as in training and by its UUID."""
     own, options = visible(), Options("doctor", work.root, work.root, work.device, executor="spawn")
-    devices = runner.devices(options)
+    by_uuid = uuid_masks(own)
+    devices = [*runner.devices(options), *by_uuid]
     jobs = [Look(work.root / f"device-{number}.json") for number, _ in enumerate(devices)]
     faults = run_in_processes(look, jobs, devices)
     seen = [json.loads(job.path.read_text()) if job.path.exists() else ["nothing"] for job in jobs]
-    expected = [[uuid] for uuid in own] or [[]]
-    value = f"{len(own)} devices; each of {len(jobs)} child processes sees its own"
+    expected = [[uuid] for uuid in [*own, *own[: len(by_uuid)]]] or [[]]
     if seen == expected:
-        return Finding("masked devices", value)
+        value = f"{len(own)} devices; each of {len(jobs)} child processes sees its own"
+        return Finding("masked devices", value + (", as masked in training and by UUID" if by_uuid else ""))
     reasons = "; ".join(fault.error["message"] for fault in faults if fault)
     numbers = [[own.index(uuid) if uuid in own else "another" for uuid in each] for each in seen]
-    value = f"{len(own)} devices; the child processes see {', '.join(map(str, numbers))}, by number. {reasons}".rstrip()
+    ways = " (masked as in training, then by UUID)" if by_uuid else ""
+    value = f"{len(own)} devices; the child processes{ways} see {', '.join(map(str, numbers))}. {reasons}".rstrip()
     return Finding("masked devices", value, False, "train with --executor here, one process on each device")
 
 

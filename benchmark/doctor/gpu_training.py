@@ -53,6 +53,11 @@ def replay(work: Workload, method: str, precision: str, **changes: Any) -> Findi
     return Finding(name, value)
 
 
+def rmsprop(work: Workload) -> Finding:
+    """The same for RMSProp, which keeps counts of steps on the device and reads its rate from a tensor there."""
+    return replace(replay(replace(work, optimiser="rmsprop"), METHOD, "fp32"), name="RMSProp")
+
+
 def comparison(odd: list[str]) -> str:
     """How two states compare."""
     return SAME if not odd else f"{len(odd)} tensors differ, {odd[0]} among them"

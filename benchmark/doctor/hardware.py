@@ -6,22 +6,22 @@ import os
 import platform
 import re
 import shutil
+import sysconfig
 import time
 from pathlib import Path
 
 import torch
 
 from benchmark.acceleration.cpu_kernels import batch_norm
+from benchmark.acceleration.device import BF16_INSTRUCTIONS, INSTRUCTION_SETS, instruction_sets, reports
 from benchmark.acceleration.machine import Machine, machine
 from benchmark.doctor.finding import Finding
 from benchmark.sweep.load import NOTICEABLE, Counters, read_counters
 from benchmark.training import provenance
 
-INSTRUCTIONS = {  # name -> its flag in /proc/cpuinfo, torch's word for it
-    "AVX2": ("avx2", "avx2"),
-    "AVX512-BF16": ("avx512_bf16", "avx512_bf16"),
-    "AMX": ("amx_tile", "amx_tile"),
-}
+FLAGS = {"avx512": "avx512bw"}  # torch's word for an instruction set -> its flag in /proc/cpuinfo, if that is another
+ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # variables that keep oneDNN from using an instruction set
+LIMITS = ("ATEN_CPU_CAPABILITY", *ONEDNN_LIMITS)
 SAMPLE_SECONDS = 0.5  # over which the load is measured, at least
 LEAST_MEMORY = 2e9  # bytes that should be free
 OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -29,33 +29,31 @@ OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME
 
 # ---- processor and precision
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Finding:
-    """The model and its instruction sets: those that the system lists, and those that torch can use."""
-    name = provenance.device_name(torch.device("cpu")).rpartition(", ")[0]
-    seen = [word for word, (_, supported) in INSTRUCTIONS.items() if torch_has(supported)]
-    value = f"{name}; torch sees {', '.join(seen) or 'none of ' + ', '.join(INSTRUCTIONS)}"
-    listed = instruction_sets(cpuinfo)
-    unseen = [word for word in listed or [] if word not in seen]
+    """The model and its instruction sets: those that the system lists, and those that torch and oneDNN use."""
+    name, used = provenance.device_name(torch.device("cpu")).rpartition(", ")[0], instruction_sets()
+    settings = ", ".join(f"{each}={os.environ[each]}" for each in LIMITS if each in os.environ)
+    value = f"{name}; torch uses {', '.join(used) or 'none of ' + ', '.join(INSTRUCTION_SETS)}"
+    value += f"; {settings}" if settings else ""
+    unseen = [each for each in listed_sets(cpuinfo) if not reports(INSTRUCTION_SETS[each])]
+    unused = [each for each, word in INSTRUCTION_SETS.items() if reports(word) and each not in used]
     if unseen:
         advice = f"{', '.join(unseen)} is in /proc/cpuinfo but not usable here; a newer kernel or hypervisor may help"
         return Finding("processor", value, False, advice)
-    if "AVX2" not in seen and platform.machine() == "x86_64":
+    if unused and not any(each in os.environ for each in ONEDNN_LIMITS):
+        advice = f"training works, more slowly: this torch's oneDNN does not use {', '.join(unused)}"
+        return Finding("processor", value, False, advice)
+    if "AVX2" not in used and platform.machine() == "x86_64":
         return Finding("processor", value, False, "training works, but is slow on a processor without AVX2")
     return Finding("processor", value)
 
 
-def instruction_sets(cpuinfo: Path) -> list[str] | None:
-    """The instruction sets that the system lists; None if it has no such list."""
+def listed_sets(cpuinfo: Path) -> list[str]:
+    """The instruction sets that the system lists; none if it has no such list."""
     try:
         flags = re.search(r"^flags\s*:(.*)", cpuinfo.read_text(), re.MULTILINE)
     except OSError:
-        return None
-    return [word for word, (flag, _) in INSTRUCTIONS.items() if flags and flag in flags[1].split()]
-
-
-def torch_has(instruction: str) -> bool:
-    """Whether torch can use an instruction set here."""
-    supported = getattr(torch.cpu, f"_is_{instruction}_supported", None)
-    return bool(supported and supported())
+        return []
+    return [each for each, word in INSTRUCTION_SETS.items() if flags and FLAGS.get(word, word) in flags[1].split()]
 
 
 def precision(device: str) -> Finding:
@@ -65,10 +63,10 @@ def precision(device: str) -> Finding:
         major, minor = torch.cuda.get_device_capability(here.device)
         reason = f"compute capability {major}.{minor}; bfloat16 from 8.0 on"
     elif here.precision == "bf16":
-        found = [word for word in ("AVX512-BF16", "AMX") if torch_has(INSTRUCTIONS[word][1])]
-        reason = f"the processor has {' and '.join(found) or 'instructions for bfloat16'}"
+        found = [each for each in instruction_sets() if each in BF16_INSTRUCTIONS]
+        reason = f"torch uses {' and '.join(found) or 'instructions for bfloat16'}"
     else:
-        reason = "the processor has neither AVX512-BF16 nor AMX"
+        reason = "torch uses neither AVX512-BF16 nor AMX"
     return Finding("precision", f"auto picks {here.precision} on {here.device.type}: {reason}")
 
 
@@ -111,7 +109,7 @@ def load(before: Counters | None) -> Finding:
     value = f"other programs used {others:.1f} of {after.cores} processors for {wall:.1f} s"
     value += f"; load average {os.getloadavg()[0]:.1f}"
     if others > NOTICEABLE:
-        advice = "training is slower, in processes of one thread each, and its times do not compare; end them"
+        advice = "training is slower, on the threads that they leave cores for, and its times do not compare; end them"
         return Finding("load", value, False, advice)
     return Finding("load", value)
 
@@ -138,12 +136,11 @@ def memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cg
 
 # ---- kernels
 def kernels(device: str) -> Finding:
-    """The C compiler, and whether the kernels that it makes can be used where they would be."""
+    """The C compiler, and on a CPU whether the kernels that it makes can be used."""
+    if machine_of(device).device.type == "cuda":
+        return launcher()
     compiler = shutil.which(os.environ.get("CC", "cc"))
     value = f"C compiler {compiler or 'missing'}"
-    here = machine_of(device)
-    if here.device.type != "cpu":
-        return Finding("kernels", f"{value}; not needed on {here.device.type}")
     started = time.time()
     library = batch_norm.kernels()
     if library is None:
@@ -152,3 +149,17 @@ def kernels(device: str) -> Finding:
     path = Path(library._name)
     how = "compiled now" if path.stat().st_mtime >= started else "compiled earlier"
     return Finding("kernels", f"{value}; {how}, kept in {path.parent}")
+
+
+def launcher() -> Finding:
+    """Whether Triton finds what it compiles the launcher of its kernels with: a C compiler and Python's headers."""
+    compiler = shutil.which(os.environ["CC"]) if "CC" in os.environ else shutil.which("gcc") or shutil.which("clang")
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    found = [f"C compiler {compiler or 'missing'}", *([] if header.exists() else ["Python.h missing"])]
+    value = f"{', '.join(found)}; Triton compiles the launcher of its kernels with it"
+    advice = "training works, in bf16 more slowly; install "
+    if compiler is None:
+        return Finding("kernels", value, False, f"{advice}a C compiler (gcc or clang), or name one in CC")
+    if not header.exists():
+        return Finding("kernels", value, False, f"{advice}Python's headers (such as the package python3-dev)")
+    return Finding("kernels", value)

@@ -13,6 +13,8 @@ from benchmark.doctor.finding import Finding
 ROOT = Path(__file__).parents[2]
 OLDEST = (3, 11)
 INSTALL = "python -m pip install -r requirements.txt"
+CUDA_12 = ROOT / "requirements-cuda12.txt"  # the same with a torch that runs with older drivers
+PAIR = ("torch", "torchvision")  # in which the two differ
 
 
 def python() -> Finding:
@@ -23,22 +25,31 @@ def python() -> Finding:
     return Finding("Python", value, False, "install Python {}.{} or newer".format(*OLDEST), prevents=True)
 
 
-def packages(requirements: Path = ROOT / "requirements.txt") -> Finding:
-    """The installed versions of all pinned packages."""
+def packages(requirements: Path = ROOT / "requirements.txt", cuda_12: Path = CUDA_12) -> Finding:
+    """The installed versions of all pinned packages; torch may be the one for CUDA 12."""
     if not requirements.is_file():
         return Finding("packages", f"{requirements} does not exist", False, "run the code from its own checkout")
-    pinned = dict(re.findall(r"^([\w.-]+)==([\w.]+)", requirements.read_text(), re.MULTILINE))
+    pinned, older = read_pins(requirements), read_pins(cuda_12)
     found = {name: installed_version(name) for name in pinned}
     value = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
     missing = [name for name, version in found.items() if version is None]
-    other = [
-        f"{name} {pinned[name]}" for name, version in found.items() if version and release(version) != pinned[name]
-    ]
     if missing:
         return Finding("packages", value, False, f"not installed: {', '.join(missing)}; {INSTALL}", prevents=True)
+    for_older_drivers = all(release(found.get(name, "")) == older.get(name) for name in PAIR)
+    expected = pinned | ({name: older[name] for name in PAIR} if for_older_drivers else {})
+    other = [f"{name} {expected[name]}" for name, version in found.items() if release(version) != expected[name]]
     if other:
-        return Finding("packages", value, False, f"tested with {', '.join(other)}; {INSTALL}")
+        install = INSTALL.replace(requirements.name, cuda_12.name) if for_older_drivers else INSTALL
+        return Finding("packages", value, False, f"tested with {', '.join(other)}; {install}")
+    if for_older_drivers:
+        made_with = " and ".join(f"{name} {pinned[name]}" for name in PAIR)
+        return Finding("packages", value, advice=f"as {cuda_12.name} pins; the results were made with {made_with}")
     return Finding("packages", value)
+
+
+def read_pins(requirements: Path) -> dict[str, str]:
+    """The packages of a file of requirements, each with its version."""
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", requirements.read_text(), re.MULTILINE))
 
 
 def installed_version(package: str) -> str | None:

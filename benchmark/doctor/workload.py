@@ -36,6 +36,7 @@ from benchmark.training.teacher import Teacher, all_logits
 from methods import registry
 
 CLASSES, JUDGED = 10, 64  # classes; images that a lane is judged on
+RATES = {"sgd": 0.01, "rmsprop": 2.5e-4}  # optimiser -> learning rate
 State = dict[str, Tensor]  # name -> values, on the CPU
 
 
@@ -52,6 +53,7 @@ class Workload:
     rest: int = 40  # images of the last, partial batch
     batch: int = 64
     epochs: int = 5
+    optimiser: str = "sgd"
 
     def machine(self, precision: str, graphs: bool = True, exact: bool = True) -> Machine:
         """The machine that runs it; exact: with kernels that answer twice the same, in bf16 too."""
@@ -64,7 +66,8 @@ class Workload:
     def recipe(self) -> Recipe:
         """A few epochs with two changes of the learning rate."""
         schedule = Steps(at=(self.epochs / 3, 2 * self.epochs / 3))
-        return Recipe(epochs=self.epochs, batch=self.batch, lr=0.01, schedule=schedule)
+        rate = RATES[self.optimiser]
+        return Recipe(optimiser=self.optimiser, epochs=self.epochs, batch=self.batch, lr=rate, schedule=schedule)
 
     def run(self, method: str, **changes: Any) -> Run:
         """A run of a method; changes: knobs that differ from their defaults."""
@@ -80,7 +83,7 @@ class Workload:
         learn, judged = make_splits(data, "test", here.device)
         run = Run(dataset="doctor", student=self.teacher, method=resolve.PLAIN_METHOD, recipe=self.recipe)
         net = here.freeze(copy.deepcopy(calibrated(self.teacher, self.pixels)), next(judged.in_order(JUDGED)).x)
-        teacher = Teacher(run, net, all_logits(net, judged), {"id": run.id, "top1": None})
+        teacher = Teacher(run, net, all_logits(net, judged, here), {"id": run.id, "top1": None})
         return Context(Store(tempfile.mkdtemp(dir=self.root)), here, data, learn, judged, teacher)
 
     def train(self, here: Machine, method: str, **changes: Any) -> tuple[Lane, float]:
@@ -141,11 +144,11 @@ def with_recorder(here: Machine, wrap: Callable[[Recorder], Any]) -> Machine:
 
 # ---- what a lane leaves
 def state(lane: Lane) -> State:
-    """Everything that training has changed: weights, statistics, what the method has gathered, momentum."""
+    """Everything that training has changed: weights, statistics, what the method has gathered, the optimiser's."""
     modules = {"student": lane.student, "method": lane.method}
     found = {f"{who}.{name}": value for who, module in modules.items() for name, value in module.state_dict().items()}
-    momentum = (each["momentum_buffer"] for each in lane.optimiser.state.values())
-    found |= {f"momentum.{place}": value for place, value in enumerate(momentum)}
+    for place, kept in enumerate(lane.optimiser.state.values()):
+        found |= {f"{name}.{place}": value for name, value in kept.items() if torch.is_tensor(value)}
     return {name: value.detach().cpu().clone() for name, value in found.items()}
 
 

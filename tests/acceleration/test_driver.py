@@ -51,6 +51,7 @@ def test_a_driver_that_is_too_old_is_named_with_what_torch_needs_and_what_to_do(
     sentence = str(refused.value)
     for part in ("A100-SXM4-40GB", "535.104.05", "CUDA 13.0", "driver 580 or newer", "torch 2.10.0", "--device cpu"):
         assert part in sentence
+    assert f"{sys.executable} -m pip install -r requirements-cuda12.txt; or use" in sentence
     assert "\n" not in sentence
     assert "http" not in sentence
 
@@ -140,8 +141,20 @@ def test_code_runs_on_the_devices_that_cudas_manual_says(built_for, capability, 
 def test_a_gpu_that_torch_is_not_built_for_is_named_with_both(torch_sees):
     torch_sees(1, capability=(6, 1))
     sentence = driver.trial_fault()
-    for part in ("A100 number 0", "compute capability 6.1", "sm_75, sm_80, sm_90a", "torch 2.10.0", "--device cpu"):
+    for part in ("A100 number 0", "compute capability 6.1", "sm_75, sm_80, sm_90a", "--device cpu"):
         assert part in sentence
+
+
+@pytest.mark.parametrize(
+    ("capability", "cuda", "named"), [((7, 0), "13.0", True), ((6, 1), "13.0", False), ((7, 0), "12.8", False)]
+)
+def test_an_older_torch_is_the_remedy_only_where_it_serves_and_is_not_what_is_there(
+    torch_sees, capability, cuda, named
+):
+    torch_sees(1, cuda=cuda, capability=capability)
+    sentence = driver.trial_fault()
+    assert ("torch 2.10.0" in sentence) is named
+    assert ("-m pip install -r requirements-cuda12.txt" in sentence) is named
 
 
 def test_an_operation_that_fails_is_one_line(torch_sees, monkeypatch):

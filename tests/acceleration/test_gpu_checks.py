@@ -1,19 +1,25 @@
 """The checks of training on a GPU, rehearsed on the CPU with a stand-in for CUDA's recorder, and with faults."""
 
 import itertools
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tape import TapeMachine, TapeRecorder
 
+from benchmark.acceleration import frozen_net
+from benchmark.acceleration.cuda_kernels import cudnn_conv
 from benchmark.acceleration.machine import Machine
-from benchmark.doctor import gpu_checks, gpu_faults, gpu_limits, gpu_processes, gpu_training
-from benchmark.doctor.finding import run_check
+from benchmark.doctor import gpu_checks, gpu_faults, gpu_kernels, gpu_limits, gpu_processes, gpu_training
+from benchmark.doctor.finding import Finding, run_check
 from benchmark.doctor.workload import Workload, calibrated, distance, unlike
+from benchmark.sweep.executors import run_here
 from methods import registry
 
 CPU = torch.device("cpu")
@@ -63,7 +69,29 @@ def test_the_list_has_every_method_in_both_precisions_and_every_name_once(tmp_pa
     names = [name for name, _ in gpu_checks.training_checks(Workload(tmp_path))]
     assert len(set(names)) == len(names)
     assert {f"{method} {precision}" for method in registry.names() for precision in ("fp32", "bf16")} < set(names)
-    assert {"delayed streams", "many recorders", "memory runs out", "failed recording"} < set(names)
+    assert {"delayed streams", "many recorders", "memory runs out", "failed recording", "RMSProp"} < set(names)
+
+
+def test_a_slow_device_for_which_the_time_is_over_early_has_had_its_faults_checked(tmp_path, capsys):
+    checks = gpu_checks.training_checks(Workload(tmp_path))
+    faults = {"device-side assert", "memory runs out", "failed recording", "many recorders", "delayed streams"}
+    faults |= {"masked devices", "Triton kernels", "cuDNN fusion"}
+    assert {name for name, _ in checks[: len(faults)]} == faults
+    replays = [f"{method} {precision}" for method in registry.names() for precision in gpu_checks.PRECISIONS]
+    assert [name for name, _ in checks[-len(replays) :]] == replays
+    seconds = itertools.count(0, 10)
+    listed = dict(gpu_checks.within_time(checks, lambda: next(seconds)))
+    made = {name for name, check in checks if listed[name] is check}
+    assert faults < made and len(made) < len(checks)
+
+
+def test_checks_in_which_a_recording_may_fail_run_in_processes_of_their_own(work, monkeypatch):
+    names, wanted = [], {"memory runs out", "failed recording", "students at once"}
+    monkeypatch.setattr(gpu_processes, "in_own_process", lambda name, check, work: names.append(name))
+    checks = dict(gpu_checks.training_checks(work))
+    for name in wanted:
+        checks[name]()
+    assert set(names) == wanted
 
 
 @pytest.mark.parametrize(
@@ -71,10 +99,75 @@ def test_the_list_has_every_method_in_both_precisions_and_every_name_once(tmp_pa
     ["kd fp32", "kd bf16", "beside a CPU fp32", "cohort fp32", "bf16 autotuned", "delayed streams", "many recorders",
      "memory runs out", "failed recording"],
 )  # fmt: skip
-def test_a_check_that_holds_on_the_stand_in_is_ok_and_has_the_name_of_the_list(work, name):
+def test_a_check_that_holds_on_the_stand_in_is_ok_and_has_the_name_of_the_list(work, name, monkeypatch):
+    monkeypatch.setattr(gpu_processes, "run_in_processes", lambda run, jobs, _: [run_here(run, *jobs)])
     found = run_check(name, dict(gpu_checks.training_checks(work))[name])
     assert found.ok and found.name == name, found
     assert not found.advice
+
+
+def test_a_training_with_rmsprop_is_replayed_and_its_averages_are_compared(work, monkeypatch):
+    monkeypatch.setattr(import_module("torch.optim.rmsprop"), "_get_capturable_supported_devices", lambda: ["cpu"])
+    monkeypatch.setattr(Machine, "capturable", True)
+    compared, real = set(), gpu_training.unlike
+    monkeypatch.setattr(gpu_training, "unlike", lambda one, other: compared.update(one) or real(one, other))
+    found = gpu_training.rmsprop(work)
+    assert found.ok and found.name == "RMSProp" and "recorded 1 times" in found.value, found
+    assert {"momentum_buffer.0", "square_avg.0", "step.0", "student.head.weight"} < compared
+
+
+# ---- kernels
+def test_triton_kernels_are_used_in_bf16_or_the_reason_is_given(work, monkeypatch):
+    reasons = {"bf16": "", "fp32": "they read maps that are channels last"}
+    monkeypatch.setattr(Machine, "_why_no_kernels", lambda self: reasons[self.precision])
+    found = gpu_kernels.triton(work)
+    assert found.ok and found.value == "bf16: used; fp32: not used, they read maps that are channels last"
+    reasons["bf16"] = "RuntimeError: Failed to find C compiler"
+    found = gpu_kernels.triton(work)
+    assert not found.ok and "bf16: not used, RuntimeError: Failed to find C compiler" in found.value
+    assert "C compiler" in found.advice and not found.prevents
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """Stand-ins for cuDNN's operators, for the teacher of a task that runs on a CPU."""
+
+    def relu(x, weight, bias, *layer):
+        return F.conv2d(x, weight, bias, *layer).relu()
+
+    def add_relu(x, weight, z, alpha, bias, *layer):
+        return (F.conv2d(x, weight, bias, *layer) + alpha * z).relu()
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", relu)
+    monkeypatch.setattr(torch, "cudnn_convolution_add_relu", add_relu)
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: True)
+    monkeypatch.setattr(frozen_net.onednn, "fuse_convolutions", cudnn_conv.fuse_convolutions)
+    return monkeypatch
+
+
+def without_engine(*_):
+    raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+def test_convolutions_that_cudnn_fuses_are_counted(work, fused):
+    found = gpu_kernels.cudnn(work)
+    assert found.ok and "bf16: 10 of 10 convolutions of a teacher" in found.value and not found.advice
+    fused.setattr(torch, "cudnn_convolution_add_relu", without_engine)
+    found = gpu_kernels.cudnn(work)
+    assert found.ok and "bf16: 7 of 10 convolutions" in found.value
+
+
+def test_a_teacher_whose_convolutions_are_not_fused_says_why(work, fused):
+    with fused.context() as patch:
+        patch.setattr(torch, "cudnn_convolution_relu", without_engine)
+        patch.setattr(torch, "cudnn_convolution_add_relu", without_engine)
+        found = gpu_kernels.cudnn(work)
+        assert not found.ok and "0 of 10" in found.value and "no such operator for these shapes" in found.value
+    with fused.context() as patch:
+        patch.setattr(torch.backends.cudnn, "is_available", lambda: False)
+        assert "torch has no such operators here" in gpu_kernels.cudnn(work).value
+    fused.setattr(frozen_net, "outputs_close", lambda one, other: False)
+    assert "batch norm is not folded" in gpu_kernels.cudnn(work).value
 
 
 # ---- faults that the checks must find
@@ -182,19 +275,63 @@ def test_the_largest_evaluation_batch_that_fits_is_found(work, monkeypatch, most
 
 # ---- processes
 def test_a_child_that_sees_other_devices_than_its_own_is_found(work, monkeypatch):
+    seen_by = []
+
     def children(look, jobs, devices):
         for job, seen in zip(jobs, seen_by, strict=True):
             job.path.write_text(seen)
         return [None] * len(jobs)
 
-    monkeypatch.setattr(gpu_processes, "visible", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.setattr(gpu_processes, "visible", lambda: ["a", "b"])
     monkeypatch.setattr(gpu_processes.runner, "devices", lambda options: ["2", "3"])
     monkeypatch.setattr(gpu_processes, "run_in_processes", children)
-    seen_by = ('["GPU-a"]', '["GPU-b"]')
-    assert gpu_processes.masked(work).ok
-    seen_by = ('["GPU-a"]', '["GPU-a"]')
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "NVIDIA H100")
+    seen_by[:] = ['["a"]', '["b"]', '["a"]', '["b"]']
     found = gpu_processes.masked(work)
-    assert not found.ok and "see [0], [0], by number" in found.value and "--executor here" in found.advice
+    assert found.ok and "each of 4 child processes" in found.value
+    seen_by[1] = '["a"]'
+    found = gpu_processes.masked(work)
+    assert not found.ok and "see [0], [0], [0], [1]" in found.value and "--executor here" in found.advice
+    seen_by[1:] = ['["b"]', '["a"]', "[]"]
+    found = gpu_processes.masked(work)
+    assert not found.ok and "see [0], [1], [0], []" in found.value
+
+
+def test_a_single_device_is_masked_by_its_uuid_too_except_where_it_is_a_part_of_a_gpu(work, monkeypatch):
+    asked, name = [], "NVIDIA A100-SXM4-40GB"
+
+    def children(look, jobs, devices):
+        asked.append(devices)
+        for job in jobs:
+            job.path.write_text('["5f8a"]')
+        return [None] * len(jobs)
+
+    monkeypatch.setattr(gpu_processes, "visible", lambda: ["5f8a"])
+    monkeypatch.setattr(gpu_processes.runner, "devices", lambda options: ["0"])
+    monkeypatch.setattr(gpu_processes, "run_in_processes", children)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: name)
+    assert gpu_processes.masked(work).ok
+    name += " MIG 1g.5gb"
+    assert gpu_processes.masked(work).ok
+    assert asked == [["0", "GPU-5f8a"], ["0"]]
+
+
+def process_id(work):
+    return Finding("process", str(os.getpid()))
+
+
+def dies(work):
+    os._exit(3)
+
+
+def test_a_check_in_a_process_of_its_own_brings_its_finding_back(work):
+    found = gpu_processes.in_own_process("process", process_id, work)
+    assert found.ok and found.name == "process" and int(found.value) != os.getpid()
+
+
+def test_a_check_whose_process_dies_is_a_problem_and_nothing_else_is_lost(work):
+    found = gpu_processes.in_own_process("process", dies, work)
+    assert not found.ok and "its process ended with exit code 3" in found.value and "bug" in found.advice
 
 
 def test_a_lane_that_reads_outside_of_a_tensor_fails_alone(work):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from benchmark import privacy
-from benchmark.acceleration import driver, machine
+from benchmark.acceleration import device, driver, machine
 from benchmark.acceleration.cpu_kernels import batch_norm
 from benchmark.doctor import examine, finding, folders, gpu, gpu_checks, hardware, software
 from benchmark.doctor.finding import Finding, run_check
@@ -141,6 +142,27 @@ def test_packages_of_other_versions_are_a_problem_and_missing_ones_prevent_train
     assert not software.packages(tmp_path / "none").ok
 
 
+def test_the_torch_for_older_drivers_is_no_problem_and_another_version_is_named_with_its_own_file(monkeypatch):
+    older = software.read_pins(software.CUDA_12)
+    installed = older | {"torch": f"{older['torch']}+cu128"}
+    monkeypatch.setattr(software, "installed_version", installed.get)
+    found = software.packages()
+    assert found.ok and "results were made with torch" in found.advice and "requirements-cuda12.txt" in found.advice
+    installed["numpy"] = "2.0.0"
+    found = software.packages()
+    assert not found.ok and found.advice.endswith("pip install -r requirements-cuda12.txt")
+    assert "torch" not in found.advice
+    installed |= {"numpy": older["numpy"], "torchvision": "0.24.0"}
+    assert not software.packages().ok, "torch and torchvision must pair"
+
+
+def test_the_requirements_for_older_drivers_differ_in_torch_and_torchvision_alone():
+    pinned, older = (software.read_pins(path) for path in (software.ROOT / "requirements.txt", software.CUDA_12))
+    assert pinned.keys() == older.keys()
+    assert {name for name in pinned if pinned[name] != older[name]} == set(software.PAIR)
+    assert f"torch {older['torch']} with torchvision {older['torchvision']}" == driver.OLDER_TORCH
+
+
 def test_a_build_does_not_count_as_another_version():
     assert software.release("2.14.1+cu130") == "2.14.1"
 
@@ -233,7 +255,7 @@ def counters(monkeypatch, busy, own):
 def test_a_busy_processor_is_a_problem(monkeypatch):
     found = counters(monkeypatch, busy=30.0, own=8.0)
     assert not found.ok and not found.prevents
-    assert "other programs used 2.2 of 4 processors for 10.0 s" in found.value and "one thread each" in found.advice
+    assert "other programs used 2.2 of 4 processors for 10.0 s" in found.value and "they leave cores" in found.advice
 
 
 def test_what_this_process_does_itself_does_not_count_as_load(monkeypatch):
@@ -274,15 +296,69 @@ def test_the_least_of_the_machines_and_the_containers_memory_counts(tmp_path):
     assert "not known" in hardware.memory(tmp_path / "none", tmp_path).value
 
 
-def test_instruction_sets_that_the_system_lists_and_torch_cannot_use_are_a_problem(monkeypatch, tmp_path):
-    info = tmp_path / "cpuinfo"
-    info.write_text("model name\t: X\nflags\t\t: fpu avx2 avx512_bf16 amx_tile\n")
-    seen = {"avx2", "avx512_bf16", "amx_tile"}
-    monkeypatch.setattr(hardware, "torch_has", lambda name: name in seen)
-    assert hardware.processor(info).ok
-    seen.remove("amx_tile")
-    found = hardware.processor(info)
-    assert not found.ok and "AMX" in found.advice and "AVX2, AVX512-BF16" in found.value
+@pytest.fixture
+def processor_with(monkeypatch, tmp_path):
+    """A function: torch's words for the instruction sets of a processor, whether oneDNN may use them -> two findings.
+
+    Those of `processor` and `precision`; listed: those that the system lists, if they are others.
+    """
+    for name in hardware.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+
+    def install(*words, onednn=True, listed=None):
+        for module in (device, hardware):
+            monkeypatch.setattr(module, "reports", lambda word: word in words)
+        monkeypatch.setattr(device, "has_bf16_kernels", lambda: onednn)
+        flags = " ".join(hardware.FLAGS.get(word, word) for word in listed or words)
+        (tmp_path / "cpuinfo").write_text(f"model name\t: X\nflags\t\t: fpu avx512f {flags}\n")
+        return hardware.processor(tmp_path / "cpuinfo"), hardware.precision("cpu")
+
+    return install
+
+
+BF16 = ("avx2", "avx512", "avx512_bf16")
+
+
+@pytest.mark.parametrize(
+    ("words", "used", "picked"),
+    [
+        (("avx2",), "AVX2", "fp32 on cpu: torch uses neither AVX512-BF16 nor AMX"),
+        (("avx2", "avx512"), "AVX2, AVX512", "fp32 on cpu: torch uses neither AVX512-BF16 nor AMX"),
+        (BF16, "AVX2, AVX512, AVX512-BF16", "bf16 on cpu: torch uses AVX512-BF16"),
+        ((*BF16, "amx_tile"), "AVX2, AVX512, AVX512-BF16, AMX", "bf16 on cpu: torch uses AVX512-BF16 and AMX"),
+    ],
+    ids=lambda case: len(case) if isinstance(case, tuple) else "",
+)
+def test_it_names_every_instruction_set_and_the_precision_that_follows(processor_with, words, used, picked):
+    processor, precision = processor_with(*words)
+    assert processor.ok and processor.value.endswith(f"; torch uses {used}")
+    assert precision.value == f"auto picks {picked}"
+
+
+def test_instruction_sets_that_the_system_lists_and_torch_does_not_find_are_a_problem(processor_with):
+    found, _ = processor_with(*BF16, listed=(*BF16, "amx_tile"))
+    assert not found.ok and found.advice.startswith("AMX is in /proc/cpuinfo") and "AVX512-BF16" in found.value
+
+
+def test_instruction_sets_that_onednn_does_not_use_are_a_problem_unless_the_user_says_so(processor_with, monkeypatch):
+    processor, precision = processor_with(*BF16, onednn=False)
+    assert processor.value.endswith("torch uses AVX2")
+    assert not processor.ok and "does not use AVX512, AVX512-BF16" in processor.advice
+    assert "fp32 on cpu: torch uses neither" in precision.value
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    limited, _ = processor_with(*BF16, onednn=False)
+    assert limited.ok and limited.value.endswith("torch uses AVX2; ONEDNN_MAX_CPU_ISA=AVX2")
+
+
+@pytest.mark.skipif("AVX2" not in device.instruction_sets(), reason="oneDNN's variable is about x86 with AVX2")
+def test_an_emulated_processor_and_the_precision_for_it_agree():
+    program = "from benchmark.doctor import hardware; print(hardware.processor(), hardware.precision('cpu'), sep='\\n')"
+    emulation = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=os.environ | emulation, capture_output=True, text=True, check=True)
+    processor, precision = done.stdout.splitlines()
+    assert "torch uses AVX2; ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2" in processor
+    assert "auto picks fp32 on cpu: torch uses neither AVX512-BF16 nor AMX" in precision
 
 
 @pytest.mark.parametrize(("has", "picked"), [(True, "bf16"), (False, "fp32")])
@@ -301,6 +377,27 @@ def test_kernels_that_cannot_be_compiled_are_a_problem_in_either_precision_and_p
     found = hardware.kernels("cpu")
     assert not found.ok and "C compiler missing" in found.value
     assert not found.prevents
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "named in CC", ""])
+def test_on_a_gpu_the_compiler_and_headers_are_those_that_triton_looks_for(monkeypatch, tmp_path, compiler):
+    path = tmp_path / (compiler.replace(" ", "-") or "none")
+    path.touch(mode=0o755)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    if compiler == "named in CC":
+        monkeypatch.setenv("CC", path.name)
+    monkeypatch.setattr(hardware, "machine_of", lambda name: SimpleNamespace(device=torch.device("cuda")))
+    monkeypatch.setattr(hardware.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    found = hardware.kernels("auto")
+    assert "Triton compiles the launcher of its kernels" in found.value and not found.prevents
+    assert found.ok is bool(compiler)
+    assert f"C compiler {path if compiler else 'missing'}" in found.value
+    if compiler:
+        (tmp_path / "Python.h").unlink()
+        headless = hardware.kernels("auto")
+        assert not headless.ok and "Python.h missing" in headless.value and "python3-dev" in headless.advice
 
 
 # ---- GPU
