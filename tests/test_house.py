@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOP = {
-    "README.md", "requirements.txt", "requirements-dev.txt", "requirements-cluster.txt", "requirements-cuda12.txt", "run_all.sh",
-    "pyproject.toml", "LICENSE",
+    "README.md", "requirements.txt", "requirements-dev.txt", "requirements-cluster.txt", "requirements-cuda12.txt",
+    "run_all.sh", "pyproject.toml", "LICENSE",
     "CONTRIBUTING.md", "RELIABILITY.md", "benchmark", "methods", "results", "reports", "tests", ".ci", ".gitignore",
 }  # fmt: skip
 FLOORS = (  # an import leads from a room to a lower floor, never up or sideways
