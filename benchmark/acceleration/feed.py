@@ -6,7 +6,8 @@ The teacher's forward pass runs on a few batches at once, because its outputs fo
 Where steps are recorded, the teacher and each lane have a CUDA stream of their own, and recordings read from fixed
 addresses.  The teacher computes the outputs for the next group of batches while the lanes train on this one; when all
 have finished, its outputs are copied out of the place where it writes them.  Each full batch, with its part of the
-outputs, is then copied to the place that the lanes read.
+outputs, is then copied to the place that the lanes read.  A measurement that compares the time of a step with those of
+its parts asks for batches without this overlap.
 
 What is guaranteed: on a CPU lanes train the same, bit for bit, in any company, and replayed steps (tested with a
 stand-in for CUDA's recorder) equal those that are called.  On CUDA in fp32 the same kernels run with the same inputs in
@@ -61,16 +62,19 @@ class BatchFeed:
         recorder = self._recorder and self._recorder()
         return GraphedFunction(function, guard, recorder, never, alone=partial(at_most_one_open, self._lanes))
 
-    def batches(self, batches: Iterable[Batch], taught: bool = True) -> Iterator[tuple[Batch, Outputs | None]]:
+    def batches(
+        self, batches: Iterable[Batch], taught: bool = True, overlap: bool = True
+    ) -> Iterator[tuple[Batch, Outputs | None]]:
         """Each batch and the teacher's outputs for it; None for these if it is not `taught`.
 
         Both may be overwritten when the next batch is requested, after all lanes have finished with them.
+        overlap: whether the teacher computes beside the lanes where steps are recorded; elsewhere it never does.
         """
         source = iter(batches)
         groups = iter(lambda: list(islice(source, self._ahead)), [])
         taught = taught and self.teacher is not None
         if self._recorder:
-            yield from self._in_parallel(groups, taught)
+            yield from (self._in_parallel if overlap else self._in_order)(groups, taught)
             return
         for group in groups:
             yield from zip(group, split(group, self.teacher(joined(group)) if taught else None), strict=True)
@@ -89,6 +93,16 @@ class BatchFeed:
                 yield self._in_static_memory(batch, t)
             self._join_lanes()  # before anything that they read is freed
             group = following
+
+    def _in_order(self, groups: Iterator[Group], taught: bool) -> Iterator[tuple[Batch, Outputs | None]]:
+        """As `batches`, the teacher and the lanes never computing at the same time."""
+        for group in groups:
+            self._join_lanes()
+            outputs = split(group, self._finish_teacher(self._start_teacher(group)) if taught else None)
+            for batch, t in zip(group, outputs, strict=True):
+                self._join_lanes()
+                yield self._in_static_memory(batch, t)
+        self._join_lanes()  # before anything that they read is freed
 
     def _join_lanes(self) -> None:
         """Make the current stream wait for all lanes' calls so far."""

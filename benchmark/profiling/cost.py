@@ -1,7 +1,8 @@
 """What a method costs, measured alone: the time of a step and of its parts, arithmetic, and peak memory.
 
 One pair of networks at a time, all its methods in turn in rounds, so that whatever else the machine does affects all
-of them alike.  The best round counts; all are kept.  The teacher is asked for several batches at once, as in training.
+of them alike.  The best round counts; all are kept.  The teacher is asked for several batches at once, as in training,
+and computes before the step that needs them: what overlaps in training is timed apart (cost_parts.py).
 """
 
 from __future__ import annotations
@@ -16,27 +17,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.acceleration import machine
+from benchmark.acceleration.device import is_sticky
 from benchmark.data import datasets
 from benchmark.data.datasets import Dataset
 from benchmark.data.split import Split
 from benchmark.errors import BadInput, printable
 from benchmark.experiment import resolve, seeds
 from benchmark.experiment.run import Run
+from benchmark.files import WriteError
 from benchmark.profiling import memory, speed
-from benchmark.profiling.cost_plan import group_by_pair, missing_costs
-from benchmark.profiling.timing import (
-    Times,
-    Walk,
-    as_trained,
-    clock_fields,
-    eager_step,
-    first_group,
-    lanes_by_stage,
-    live_tensors,
-    round_steps,
-    teacher_alone,
-    time_in_turn,
-)
+from benchmark.profiling.cost_parts import TEACHER, name_of, pair_clock, recording_fields, walks_of
+from benchmark.profiling.cost_plan import RUNS_TOGETHER, group_by_pair, missing_costs
+from benchmark.profiling.timing import DeviceLost, eager_step, lanes_by_stage, live_tensors, round_steps, time_in_turn
 from benchmark.store import Record, Store
 from benchmark.training import model_size, provenance, teacher
 from benchmark.training.context import Context
@@ -47,24 +39,22 @@ from methods.contract import Batch, Unfit
 if TYPE_CHECKING:
     from benchmark.sweep.options import Options
 
-TEACHER = "teacher"
-Lanes = dict[str, dict[str, Lane]]  # id of a run -> stage -> lane
-
 
 def measure(runs: Sequence[Run], options: Options) -> list[Record]:
     """Measure what has no cost yet on this device, in this precision, from this source; the records as kept.
 
     Only the lowest seed is measured.  Pairs that a method cannot serve are left out; a method that raises is left out
     with a sentence.  `prepare` sees a few images only: the record of each run has its time as `setup_s`.
-    Raises BadInput for a device or data that are missing.
+    Raises BadInput for a device or data that are missing, and DeviceLost; what was measured before is kept.
     """
     store, kept = Store(options.results), []
     data: Dataset | None = None
-    for group in group_by_pair(missing_costs(runs, store, options.device)):
+    most = RUNS_TOGETHER if machine.machine(options.device, graphs=options.graphs).graphs else None
+    for group in group_by_pair(missing_costs(runs, store, options.device), most):
         if data is None or data.name != group[0].dataset:
             data = datasets.load_for(group[0], options.data, options.download)
         started = time.perf_counter()
-        found = [store.add(record) for record in attempt(group[0], measure_pair, group, data, options) or []]
+        found = attempt(group[0], measure_pair, group, data, options) or []
         machine.machine(options.device, group[0].recipe.precision).free_memory()
         if found and not options.quiet:
             names, seconds = ", ".join(record.run["method"] for record in found), time.perf_counter() - started
@@ -74,7 +64,7 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
 
 
 def measure_or_warn(runs: Sequence[Run], options: Options) -> list[Record]:
-    """As `measure`, at the end of a sweep: missing data are reported, and do not stop the report."""
+    """As `measure`, at the end of a sweep: missing data and a lost device are reported, and do not stop the report."""
     try:
         return measure(runs, options)
     except BadInput as fault:
@@ -83,12 +73,19 @@ def measure_or_warn(runs: Sequence[Run], options: Options) -> list[Record]:
 
 
 def attempt(run: Run, action: Callable[..., Any], *arguments: Any) -> Any:
-    """What the action returns; None, with a sentence, if it raises: one method must not sink the others."""
+    """What the action returns; None, with a sentence, if it raises: one method must not sink the others.
+
+    Raises what concerns the others: DeviceLost, and WriteError.
+    """
     try:
         return action(*arguments)
     except Unfit:
         return None  # the run's own record says why
-    except (Exception, SystemExit) as fault:  # noqa: BLE001  whatever a method does, the others are measured
+    except (DeviceLost, WriteError):
+        raise
+    except (Exception, SystemExit) as fault:  # whatever a method does, the others are measured
+        if is_sticky(fault):
+            raise DeviceLost(name_of(run), fault) from fault
         warn_unmeasured(run, fault)
         return None
 
@@ -96,31 +93,35 @@ def attempt(run: Run, action: Callable[..., Any], *arguments: Any) -> Any:
 def warn_unmeasured(run: Run, fault: Exception) -> None:
     """Say why there is no cost."""
     reason = f"{type(fault).__name__}: {fault}"
-    print(printable(f"cost of {run.label} ({run.id}) not measured: {reason}"), file=sys.stderr)
+    print(printable(f"cost of {name_of(run)} not measured: {reason}"), file=sys.stderr)
 
 
 def measure_pair(group: list[Run], data: Dataset, options: Options) -> list[Record]:
-    """Time all in turn, then measure the memory of each; a cost record for each run that did not raise."""
-    plain, started = plain_run(group[0]), provenance.now()
+    """Time all in turn, then measure the memory of each; the kept cost records of the runs that did not raise."""
+    plain, started, store = plain_run(group[0]), provenance.now(), Store(options.results)
     with tempfile.TemporaryDirectory(prefix="kd-cost-") as root, seeds.scope("cost"):
         context = make_context(group, data, options, Path(root))
         batches = whole_groups(list(context.train_split.epoch(0, 0, group[0].recipe)), context.machine)
-        lanes = {plain.id: lanes_by_stage(plain, context, batches)}
+        lanes = {name_of(plain): lanes_by_stage(plain, context, batches)}
         for run in group:
-            lanes[run.id] = lanes.get(run.id) or attempt(run, lanes_by_stage, run, context, batches) or {}
-        if not any(lanes[run.id] for run in group):
+            known = lanes.get(name_of(run))
+            lanes[name_of(run)] = known or attempt(run, lanes_by_stage, run, context, batches) or {}
+        if not any(lanes[name_of(run)] for run in group):
             return []
         times, faults = time_in_turn(walks_of(lanes, context), batches, context.machine)
-        if plain.id in faults:
-            raise faults[plain.id]
-        for run in (run for run in group if run.id in faults):
-            warn_unmeasured(run, faults[run.id])
+        for shared in {name_of(plain), TEACHER} & set(faults):  # nothing can be compared without these
+            raise faults[shared]
+        for run in (run for run in group if name_of(run) in faults):
+            warn_unmeasured(run, faults[name_of(run)])
         found = []
-        for run in (run for run in group if times.get(run.id)):
+        for run in (run for run in group if times.get(name_of(run))):
             clock = pair_clock(run, times, plain, batches, context.machine)
-            found.append(attempt(run, cost_record, list(lanes[run.id].values())[-1], batches[0], clock, started))
+            stages, plain_lane = lanes[name_of(run)], list(lanes[name_of(plain)].values())[-1]
+            fields = recording_fields(stages, plain_lane) | {"started": started}
+            record = attempt(run, cost_record, list(stages.values())[-1], batches[0], clock, fields)
+            found += [store.add(record)] if record else []
             context.machine.free_memory()
-    return [record for record in found if record]
+    return found
 
 
 def plain_run(run: Run) -> Run:
@@ -133,24 +134,6 @@ def whole_groups(batches: list[Batch], here: machine.Machine) -> list[Batch]:
     """The full batches, in whole groups of those that the teacher is asked for at once if there is such a group."""
     full = [batch for batch in batches if len(batch.y) == len(batches[0].y)]
     return full[: len(full) // here.teacher_batches * here.teacher_batches or None]
-
-
-def walks_of(lanes: Lanes, context: Context) -> dict[str, dict[str, Walk]]:
-    """What is timed: every lane in every stage, and the teacher alone."""
-    walks = {id: {name: as_trained(lane) for name, lane in stages.items()} for id, stages in lanes.items()}
-    return walks | ({TEACHER: {TEACHER: teacher_alone(context)}} if context.teacher else {})
-
-
-def pair_clock(run: Run, times: Times, plain: Run, batches: list[Batch], here: machine.Machine) -> dict[str, Any]:
-    """The `clock` of a run: milliseconds, and how they were measured.
-
-    batch: images.  steps: of a round.  teacher_batches: how many the teacher is asked for at once, its time being the
-    share of one; None without a teacher.
-    """
-    teacher_ms = times[TEACHER][TEACHER] if run.teacher else None
-    clock = clock_fields(times[run.id], list(times[plain.id].values())[-1], teacher_ms)
-    group = len(first_group(batches, here)) if run.teacher else None
-    return clock | {"batch": len(batches[0].y), "steps": len(batches), "teacher_batches": group}
 
 
 def make_context(group: list[Run], data: Dataset, options: Options, root: Path) -> Context:
@@ -169,8 +152,8 @@ def make_context(group: list[Run], data: Dataset, options: Options, root: Path) 
     return Context(Store(root), here, data, learn, judged, found, options.record_fields)
 
 
-def cost_record(lane: Lane, batch: Batch, clock: dict[str, Any], started: str) -> Record:
-    """The cost of a lane's run.  Bytes are those of one step of its last stage.
+def cost_record(lane: Lane, batch: Batch, clock: dict[str, Any], fields: dict[str, Any]) -> Record:
+    """The cost of a lane's run.  Bytes are those of one step of its last stage.  fields: more of its provenance.
 
     training_macs: multiply-accumulates for one image, a backward pass counted as twice the forward one: three times
     the student's and once the teacher's.  The method's own arithmetic is not in it.
@@ -184,7 +167,7 @@ def cost_record(lane: Lane, batch: Batch, clock: dict[str, Any], started: str) -
         lambda: eager_step(lane)(batch), live_tensors(lane, batch), context.machine.device
     )
     by = {"source": registry.digest(run.method), "data": {"name": context.data.name, "image": list(image)}}
-    by |= {"started": started, "ended": provenance.now()}
+    by |= fields | {"ended": provenance.now()}
     return Record(
         kind="cost",
         id=run.id,

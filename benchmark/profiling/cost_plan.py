@@ -13,6 +13,8 @@ from benchmark.store import Store
 from benchmark.training import provenance
 from methods import registry
 
+RUNS_TOGETHER = 14  # where steps are recorded: two stages each, plain student and teacher take 30 of torch's 32 streams
+
 
 def missing_costs(runs: Sequence[Run], store: Store, device: str) -> list[Run]:
     """One run for each kind of step that the store has no cost of, that of the lowest seed.
@@ -37,10 +39,14 @@ def missing_costs(runs: Sequence[Run], store: Store, device: str) -> list[Run]:
     return [run for key, run in found.items() if key not in known]
 
 
-def group_by_pair(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that are timed in turn; those without a teacher stand with the first pair of their student."""
+def group_by_pair(runs: Sequence[Run], most: int | None = None) -> list[list[Run]]:
+    """Runs that are timed in turn; those without a teacher stand with the first pair of their student.
+
+    most: how many at a time; None: all of a pair.
+    """
     groups: dict[tuple, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.teacher is None):
         host = next((key for key in groups if run.teacher is None and key[1] == run.timing_group), None)
         groups.setdefault(host or (run.teacher and run.teacher.id, run.timing_group), []).append(run)
-    return list(groups.values())
+    size = most or max(1, len(runs))
+    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]

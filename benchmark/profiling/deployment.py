@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import copy
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from benchmark import models
-from benchmark.acceleration.device import supports_bf16, synchronize
+from benchmark.acceleration.device import device_is_lost, supports_bf16, synchronize
 from benchmark.acceleration.machine import Machine, machine
 from benchmark.data import datasets
+from benchmark.errors import BadInput, printable
 from benchmark.experiment.run import Run
 from benchmark.store import Record, Store
 from benchmark.training import model_size, provenance, weights
@@ -37,7 +40,11 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
     """Measure every network of the runs that this device has not measured, teachers too; the records as kept.
 
     The weights are those of the first run that has any, else initial ones, which take as long.  Raises BadInput.
+    Nothing is measured, with a sentence, by a process that has lost its CUDA device to an earlier measurement.
     """
+    if device_is_lost():
+        print("networks as deployed not measured: this process cannot use its CUDA device any more", file=sys.stderr)
+        return []
     store, here = Store(options.results), machine(options.device)
     name, kept = provenance.device_name(here.device), []
     measured = [record for record in store.records(KIND) if record.provenance.get("device") == name]
@@ -48,6 +55,7 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
         if key not in known:
             known.add(key)
             kept.append(store.add(measure_run(run, store, options)))
+            here.free_memory()
             if not options.quiet:
                 print(f"deployment · {run.student} on {run.dataset} · measured", flush=True)
     return kept
@@ -59,18 +67,31 @@ def deployed_key(run: Run, store: Store) -> Key:
 
 
 def layer_shape(run: Run, store: Store) -> tuple[int, ...]:
-    """The shape of the layer that a method has left before the classifier; empty if there is none, or no file."""
+    """The shape of the layer that a method has left before the classifier; empty if there is none, or no whole file."""
     path = store.weights(run.id)
-    if path is None:
+    try:
+        with safe_open(path, "pt") if path else nullcontext() as file:
+            names = file.keys() if file else ()
+            return tuple(file.get_slice("embed.weight").get_shape()) if "embed.weight" in names else ()
+    except (SafetensorError, OSError):
         return ()
-    with safe_open(path, "pt") as file:
-        return tuple(file.get_slice("embed.weight").get_shape()) if "embed.weight" in file.keys() else ()  # noqa: SIM118
+
+
+def stored_network(run: Run, store: Store, classes: int) -> nn.Module | None:
+    """The network of a run with its kept weights; None, with a sentence, if they are damaged, or if there are none."""
+    path = store.weights(run.id)
+    try:
+        return weights.load_network(path, run.student, classes) if path else None
+    except BadInput as fault:
+        print(printable(f"{fault}; {run.student} is timed with initial weights, which take as long"), file=sys.stderr)
+        return None
 
 
 def measure_run(run: Run, store: Store, options: Options) -> Record:
     """The measurement of one network, in each precision that the device computes in."""
-    info, path, started = datasets.info(run.dataset, options.data), store.weights(run.id), provenance.now()
-    net = weights.load_network(path, run.student, info.classes) if path else models.build(run.student, info.classes)
+    info, started = datasets.info(run.dataset, options.data), provenance.now()
+    stored = stored_network(run, store, info.classes)
+    net = models.build(run.student, info.classes) if stored is None else stored
     size = (info.height, info.width)
     there = machine(options.device)
     clock = {"batch": BATCH}
@@ -82,7 +103,10 @@ def measure_run(run: Run, store: Store, options: Options) -> Record:
         "macs": model_size.count_macs(net, *size),
         "file_bytes": len(weights.to_bytes(net)),
     }
-    environment = provenance.environment(there) | {"trained": path is not None, "layer": list(layer_shape(run, store))}
+    environment = provenance.environment(there) | {
+        "trained": stored is not None,
+        "layer": list(layer_shape(run, store)),
+    }
     environment |= {"started": started, "ended": provenance.now()}
     return Record(
         kind=KIND,

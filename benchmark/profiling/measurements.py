@@ -52,7 +52,10 @@ class Measurements:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """method -> what it adds to the time of the plain student and the teacher, as a share of it; medians."""
+        """method -> what it adds to the time of the plain student and the teacher, as a share of it; medians.
+
+        None of the times is of a teacher that computes beside the student: see cost_parts.py.
+        """
         images, _ = speed.load_images(self.data)
         runs = speed.make_runs(*PAIR, self.taught)
         with tempfile.TemporaryDirectory(prefix="kd-targets-") as root:

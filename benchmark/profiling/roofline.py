@@ -19,7 +19,7 @@ from benchmark.acceleration.machine import Machine
 from benchmark.data.datasets import Dataset
 from benchmark.profiling import cost, speed
 from benchmark.profiling.memory import storage_id, tensors_in
-from benchmark.profiling.timing import Step, as_trained, eager_step, lanes_by_stage, one_by_one, time_in_turn
+from benchmark.profiling.timing import Step, eager_step, lane_walk, lanes_by_stage, one_by_one, time_in_turn
 from benchmark.sweep.options import Options
 from benchmark.training import model_size
 from benchmark.training.lane import Lane
@@ -93,7 +93,7 @@ def time_parts(lane: Lane, batches: list[Batch]) -> dict[str, float]:
         "eager step": eager_step(lane),
         "optimiser": lambda _: lane.optimiser.step(),
     }
-    walks = {"step": as_trained(lane)} | {name: one_by_one(step) for name, step in steps.items()}
+    walks = {"step": lane_walk(lane)} | {name: one_by_one(step) for name, step in steps.items()}
     times, faults = time_in_turn({name: {"": walk} for name, walk in walks.items()}, batches, context.machine)
     for fault in faults.values():
         raise fault

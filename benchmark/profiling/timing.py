@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
-from benchmark.acceleration.device import synchronize
+from benchmark.acceleration.device import is_sticky, synchronize
 from benchmark.acceleration.machine import Machine
+from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
 from benchmark.training.context import Context
 from benchmark.training.lane import Lane
@@ -25,6 +24,17 @@ STEPS = {"cpu": 2, "cuda": 10}  # fewest steps of a round: many short rounds, fo
 Step = Callable[[Batch], object]
 Walk = Callable[[Sequence[Batch]], object]  # a step for each of some batches
 Times = dict[str, dict[str, list[float]]]  # whose step -> stage -> milliseconds of each round
+
+
+class DeviceLost(BadInput):
+    """A CUDA error after which this process can measure nothing else."""
+
+    def __init__(self, whose: str, fault: BaseException):
+        reason = str(fault).strip().partition("\n")[0]  # CUDA's messages go on with general advice
+        super().__init__(
+            f"measuring {whose} raised {type(fault).__name__}: {reason}; this process cannot use its CUDA device after "
+            "that and measures nothing else: measure what is missing with `cost`, and leave this method out (-m)"
+        )
 
 
 def round_steps(machine: Machine) -> int:
@@ -44,7 +54,8 @@ def lanes_by_stage(run: Run, context: Context, batches: Sequence[Batch]) -> dict
             for epoch, walked in ((first, batches), (first + stage.epochs - 1, first_group(batches, context.machine))):
                 lane.epoch = epoch
                 lane.begin_epoch(epoch)
-                as_trained(lane)(walked)
+                lane_walk(lane)(walked)
+                synchronize(context.machine.device)  # what a kernel raises is this run's
             found[stage.name if stage.name not in found else f"{stage.name} {place + 1}"] = lane
         first += stage.epochs
     return found
@@ -62,21 +73,24 @@ def first_group(batches: Sequence[Batch], machine: Machine) -> Sequence[Batch]:
     return batches[: machine.teacher_batches]
 
 
-def as_trained(lane: Lane) -> Walk:
-    """A lane's steps as if it trained alone; the teacher, if it needs one, is asked for several batches at once."""
+def lane_walk(lane: Lane, overlap: bool = True) -> Walk:
+    """A lane's steps as if it trained alone; the teacher, if it needs one, is asked for several batches at once.
+
+    overlap: as in training, where on CUDA the teacher computes beside the steps; else before them.
+    """
 
     def walk(batches: Sequence[Batch]) -> None:
-        for batch, t in lane.context.feed.batches(batches, bool(lane.run.teacher)):
+        for batch, t in lane.context.feed.batches(batches, bool(lane.run.teacher), overlap):
             lane.step(batch, t)
 
     return walk
 
 
 def teacher_alone(context: Context) -> Walk:
-    """The teacher's forward passes as `as_trained` asks for them, for no student."""
+    """The teacher's forward passes as `lane_walk` asks for them without overlap, for no student."""
 
     def walk(batches: Sequence[Batch]) -> None:
-        for _ in context.feed.batches(batches):
+        for _ in context.feed.batches(batches, overlap=False):
             pass
 
     return walk
@@ -104,6 +118,7 @@ def time_in_turn(
     """Milliseconds of a step of each, in rounds, in every stage; and the exception of each that raised.
 
     Everything is warmed up before anything is timed.  Rounds go on until each has had SECONDS_EACH, on average.
+    Raises DeviceLost.
     """
     times = {who: {stage: [] for stage in stages} for who, stages in walks.items()}
     faults: dict[str, Exception] = {}
@@ -113,7 +128,10 @@ def time_in_turn(
             try:
                 for stage, walk in walks[who].items():
                     action(who, stage, walk)
-            except (Exception, SystemExit) as fault:  # noqa: BLE001  whatever a method does, the others are timed
+                    synchronize(machine.device)  # what a kernel raises is raised here, not in the next one's steps
+            except (Exception, SystemExit) as fault:  # whatever a method does, the others are timed
+                if is_sticky(fault):
+                    raise DeviceLost(who, fault) from fault
                 faults[who] = fault
 
     for _ in range(WARMUP_ROUNDS):
@@ -134,23 +152,6 @@ def time_walk(walk: Walk, batches: Sequence[Batch], machine: Machine) -> float:
     walk(batches)
     synchronize(machine.device)
     return 1000 * (time.perf_counter() - started) / len(batches)
-
-
-def clock_fields(own: Mapping[str, list[float]], plain: list[float], teacher: list[float] | None) -> dict[str, Any]:
-    """The `clock` of a cost, in milliseconds: the last stage's whole step and the parts that add up to it.
-
-    Each is of its own best round; the method's part is what is left, noise included.  teacher: None if it needs none.
-    """
-    *earlier, last = own
-    rounds = {"step_ms": own[last], "plain_ms": plain} | ({"teacher_ms": teacher} if teacher else {})
-    best = {"teacher_ms": None} | {word: min(times) for word, times in rounds.items()}
-    return best | {
-        "method_ms": best["step_ms"] - best["plain_ms"] - (best["teacher_ms"] or 0.0),
-        "stages": {stage: min(own[stage]) for stage in earlier},
-        "rounds": len(own[last]),
-        "medians": {word: statistics.median(times) for word, times in rounds.items()},
-        "all": rounds,
-    }
 
 
 def live_tensors(lane: Lane, batch: Batch) -> Iterator[Tensor]:

@@ -65,15 +65,22 @@ def test_without_teaching_there_are_batches_only(trial, recorder):
     assert list(feed.batches([])) == []
 
 
-@pytest.mark.parametrize(("recorder", "ahead"), [(None, 0), (TapeRecorder, 1)], ids=["plain", "recorded"])
-def test_the_teacher_is_ahead_of_the_lanes_only_where_steps_are_recorded(trial, recorder, ahead):
+@pytest.mark.parametrize(
+    ("recorder", "overlap", "ahead"),
+    [(None, True, 0), (TapeRecorder, True, 1), (TapeRecorder, False, 0)],
+    ids=["plain", "recorded", "recorded without overlap"],
+)
+def test_the_teacher_is_ahead_of_the_lanes_only_where_steps_are_recorded_and_may_overlap(
+    trial, recorder, overlap, ahead
+):
     context, asked = trial.context(), []
 
     def forward(x):
         asked.append(len(x))
         return context.teacher.forward(x)
 
-    groups = [len(asked) for _ in BatchFeed(forward, 2, recorder).batches(context.train_split.in_order(4))]
+    batches = context.train_split.in_order(4)
+    groups = [len(asked) for _ in BatchFeed(forward, 2, recorder).batches(batches, overlap=overlap)]
     assert groups == [1 + ahead] * 2 + [2 + ahead] * 2 + [3] * 2, "24 images in batches of 4, two at once"
 
 
@@ -120,6 +127,28 @@ def test_the_teacher_computes_the_next_group_while_the_lanes_train_on_this_one(c
         assert 0.5 < share < 1, "the teacher has nothing to compute during the last group of an epoch"
     beside = [clock[lanes[0]] for stream, _, _, clock in detector.launches if stream == lanes[1]]
     assert max(beside) > 0 and len(set(beside)) < len(beside) / 10, "lanes work beside each other between two batches"
+
+
+def test_without_overlap_teacher_and_lane_wait_for_each_other_and_the_weights_are_the_same(cuda, trial):
+    context = replace(trial.context(), machine=STREAMED)
+    with RaceDetector(cuda) as detector:
+        lane = a_lane(trial, context=context)
+        for epoch in range(4):
+            lane.begin_epoch(epoch)
+            batches = context.train_split.epoch(lane.run.seed, epoch, lane.run.recipe)
+            for batch, t in context.feed.batches(batches, overlap=False):
+                lane.step(batch, t)
+            lane.end_epoch(1.0, 1)
+    assert detector.races == []
+    assert lane.graphed_step.replayed > 5 and context.feed.teacher.replayed > 2
+    teacher, own = "stream 0", "stream 1"
+    latest = Counter()
+    for stream, _, number, clock in detector.launches:
+        latest[stream] = number
+        if stream in (teacher, own):
+            assert all(clock[each] == latest[each] for each in (teacher, own, "main")), "nothing is beside anything"
+    assert latest[teacher] and latest[own]
+    assert_equal(state(lane), state(trained(a_lane(trial, CALLED), 4)))
 
 
 @pytest.mark.parametrize("broken", ["_join_lanes", "_finish_teacher", "_start_teacher"])

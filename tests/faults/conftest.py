@@ -2,7 +2,7 @@
 
 import pytest
 from company import files_of
-from small_sweeps import call, few_digits, no_costs  # noqa: F401  fixtures
+from small_sweeps import call, few_digits, no_costs, quick_costs  # noqa: F401  fixtures
 
 from benchmark.conformance.trial import PAIRS, Trial
 from benchmark.training.loop import train

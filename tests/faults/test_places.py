@@ -1,6 +1,7 @@
 """Folders that cannot be written to, files that are damaged, and a clock that goes backwards."""
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -15,15 +16,46 @@ from company import files_of
 from safetensors.torch import load_file, save_file
 from sweeps import OPTIONS, command
 
+from benchmark.conformance.trial import PAIRS, Trial, train_one_epoch
 from benchmark.errors import BadInput
-from benchmark.files import write_atomic
+from benchmark.files import ReadError, write_atomic
 from benchmark.models import build
 from benchmark.models.imports import load
 from benchmark.store import Record, Store
-from benchmark.training import provenance, weights
+from benchmark.training import checkpoint, provenance, weights
+from benchmark.training.lane import Lane
 from benchmark.training.loop import train
 
 ROOT = Path(__file__).parents[2]
+
+
+# ---- a checkpoint that may not be read
+@pytest.mark.parametrize("which", [0, 1], ids=["the last", "the one before"])
+def test_a_checkpoint_that_may_not_be_read_stops_the_sweep_and_nothing_is_lost(tmp_path, monkeypatch, which):
+    trial = Trial("kd", *PAIRS[0], tmp_path)
+    context = replace(trial.context(), checkpoint_interval=0.0)
+    lane = Lane(trial.run, context)
+    lane.setup()
+    for _ in range(2):
+        train_one_epoch(lane)
+    paths = checkpoint.files(lane)
+    if which:
+        paths[0].write_bytes(b"damaged")
+    before, read = {path: path.read_bytes() for path in paths}, Path.read_bytes
+
+    def refuse(path):
+        if path == paths[which]:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(ReadError, match=rf"{paths[which].name} could not be read \(Permission denied\)"):
+            train([trial.run], context)
+    assert {path: path.read_bytes() for path in paths} == before
+    assert list(context.store.records()) == []
+    (record,) = train([trial.run], context)
+    assert record.status == "done" and record.clock["resumed"] >= 1
 
 
 # ---- a folder that cannot be written to
@@ -112,9 +144,12 @@ def test_damaged_weights_are_one_sentence_with_what_to_do(kept, damage, reason):
 
 
 def test_a_sweep_with_a_damaged_teacher_says_what_to_do_and_completes_once_that_is_done(
-    call, few_digits, no_costs, tmp_path
+    call, few_digits, quick_costs, tmp_path
 ):
     assert call(*command(tmp_path, "kd", 1)).code == 0
+    for path in (tmp_path / "results" / "records").glob("*.json"):
+        if '"kind": "run"' not in path.read_text():
+            path.unlink()  # so that everything is measured again
     (teacher,) = (tmp_path / "results" / "teachers").glob("*.safetensors")
     flip_header(teacher)
     done = call(*command(tmp_path, "kd,sp", 1))
@@ -122,6 +157,8 @@ def test_a_sweep_with_a_damaged_teacher_says_what_to_do_and_completes_once_that_
     assert "Traceback" not in done.err
     (line,) = [line for line in done.err.splitlines() if line.startswith("failed: ")]
     assert teacher.name in line and "delete the file" in line
+    assert "resnet20 is timed with initial weights" in done.err
+    assert (tmp_path / "reports" / "index.html").exists()
     teacher.unlink()
     done = call(*command(tmp_path, "kd,sp", 1))
     assert done.code == 0, done.err

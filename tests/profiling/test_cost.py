@@ -12,7 +12,7 @@ from benchmark.acceleration.machine import FrozenNet, Machine
 from benchmark.conformance.trial import RECIPE, Trial, images
 from benchmark.data import datasets
 from benchmark.experiment.run import Run, Steps
-from benchmark.profiling import cost, cost_plan, speed, timing
+from benchmark.profiling import cost, cost_parts, cost_plan, speed, timing
 from benchmark.profiling.memory import peak_bytes
 from benchmark.store import Record, Store
 from benchmark.sweep.options import Options
@@ -66,6 +66,7 @@ def test_a_step_is_the_sum_of_the_plain_students_the_teachers_and_the_methods_ow
         assert clock["step_ms"] == min(clock["all"]["step_ms"]) <= clock["medians"]["step_ms"]
         assert (clock["batch"], clock["steps"], clock["rounds"]) == (10, 2, 2)
         assert all(len(times) == 2 for times in clock["all"].values())
+        assert "overlapped_ms" not in clock, "on a CPU the teacher never computes beside a step"
     assert found["ce"].clock["teacher_ms"] is None and found["ce"].clock["method_ms"] == 0
     assert found["kd"].clock["plain_ms"] == found["sp"].clock["plain_ms"] == found["ce"].clock["step_ms"]
 
@@ -88,6 +89,7 @@ def test_what_a_cost_was_made_by_is_told(options):
     assert record.provenance["source"] == registry.digest("kd")
     assert (record.provenance["precision"], record.provenance["suite"]) == ("fp32", "trial")
     assert record.provenance["device"] and record.provenance["started"] <= record.provenance["ended"]
+    assert not {"recording", "recording_of_parts"} & set(record.provenance), "nothing is recorded on a CPU"
 
 
 def test_nothing_is_drawn_from_the_global_stream(options):
@@ -294,11 +296,11 @@ def test_a_stage_is_timed_as_in_its_last_epoch_with_what_earlier_ones_gathered(o
 
 def test_the_parts_of_a_step_are_those_of_their_best_rounds():
     own = {"hint": [7.0, 6.0], "distill": [20.0, 18.0]}
-    clock = timing.clock_fields(own, [10.0, 11.0], [4.0, 3.0])
+    clock = cost_parts.clock_fields(own, [10.0, 11.0], [4.0, 3.0])
     assert [clock[word] for word in ("step_ms", *PARTS)] == [18, 10, 3, 5]
     assert clock["medians"] == {"step_ms": 19, "plain_ms": 10.5, "teacher_ms": 3.5}
     assert (clock["stages"], clock["rounds"], clock["all"]["plain_ms"]) == ({"hint": 6}, 2, [10, 11])
-    assert timing.clock_fields({"distill": [9.0]}, [10.0], None)["method_ms"] == -1  # noise is kept
+    assert cost_parts.clock_fields({"distill": [9.0]}, [10.0], None)["method_ms"] == -1  # noise is kept
 
 
 # ---- memory

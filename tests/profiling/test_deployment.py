@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from benchmark import models
+from benchmark.acceleration.machine import Machine
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.profiling import deployment
-from benchmark.store import Store
+from benchmark.store import Record, Store
 from benchmark.sweep.options import Options
 from benchmark.training import model_size, weights
 
@@ -46,6 +47,27 @@ def test_times_are_positive_and_named_by_precision(tmp_path, quick):
         assert record.clock[name]["folded"] is True
     assert "fp32" in record.clock
     assert record.provenance["trained"] is False
+
+
+def test_memory_is_given_back_after_every_network(tmp_path, monkeypatch):
+    def measure_run(run, *_):
+        order.append("network")
+        return Record(kind="deployment", id=run.id, status="done", run=run.model_dump(mode="json"))
+
+    order = []
+    monkeypatch.setattr(Machine, "free_memory", lambda self: order.append("free"))
+    monkeypatch.setattr(deployment, "measure_run", measure_run)
+    runs = load_suite("digits", Choices(methods=("kd",), seeds="0"))
+    assert len(deployment.measure(runs, Options("digits", tmp_path, tmp_path, device="cpu", quiet=True))) == 2
+    assert order == ["network", "free"] * 2
+
+
+def test_a_process_that_has_lost_its_device_measures_nothing_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(deployment, "device_is_lost", lambda: True)
+    monkeypatch.setattr(deployment, "measure_run", lambda *_: pytest.fail("something was measured"))
+    runs = load_suite("digits", Choices(methods=("kd",), seeds="0"))
+    assert deployment.measure(runs, Options("digits", tmp_path, tmp_path, device="cpu")) == []
+    assert capsys.readouterr().err.count("cannot use its CUDA device") == 1
 
 
 def test_the_median_is_of_passes_after_the_first_ones(monkeypatch):
