@@ -1,9 +1,14 @@
 """Entry point of `python -m benchmark`."""
 
-from benchmark.interrupts import stopped_by_signals
+from benchmark.interrupts import run_interruptible
+
+
+def main() -> None:
+    """Import the command line, which takes a while, and run it."""
+    from benchmark.cli.app import main as command_line
+
+    command_line()
+
 
 if __name__ == "__main__":
-    with stopped_by_signals():
-        from benchmark.cli.app import main
-
-        main()
+    run_interruptible(main)

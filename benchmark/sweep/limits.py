@@ -16,8 +16,28 @@ from benchmark.training.callback import Stopped
 from benchmark.training.provenance import device_name
 
 FAULTY = ("failed", "diverged")
+TIME_IS_OVER = "--max-hours is over"
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?")
 LONGEST = 1e8  # seconds: three years
+
+
+class Faults:
+    """Finds the first run of a sweep that has failed or diverged, in whichever process; reads each record once."""
+
+    def __init__(self, store: Store, before: Mapping[str, int]):
+        """before: the id of every run of the sweep -> attempts when it began."""
+        self.store, self.seen, self.found = store, dict(before), None
+
+    def first(self) -> Record | None:
+        """The first that failed, as far as this object can tell; None if none did."""
+        counts = self.store.attempts() if self.found is None else {}
+        for id in [id for id, seen in self.seen.items() if counts.get(id, 0) > seen]:
+            records = [
+                each for each in self.store.records_of(id) if each.kind == "run" and each.attempt > self.seen[id]
+            ]
+            self.found = self.found or next((each for each in records if each.status in FAULTY), None)
+            self.seen[id] = counts[id]
+        return self.found
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +48,27 @@ class Limits:
     start_until: float | None = None  # a cohort that would end later is not started
     fail_fast: bool = False  # the first run that fails or diverges stops the sweep
 
-    def reason_to_stop(self, ended: Sequence[Record] = ()) -> str:
-        """Why the sweep stops now; "" if it goes on.  ended: records of runs that have ended in it."""
+    @classmethod
+    def until(cls, stop_time: float | None, fail_fast: bool) -> Limits:
+        """Limits that another machine has sent; stop_time: as its `Limits.stop_time`."""
+        left = None if stop_time is None else stop_time - time.time()
+        return cls(None if left is None else time.monotonic() + left, fail_fast=fail_fast)
+
+    @property
+    def stop_time(self) -> float | None:
+        """`stop_at` by the clock on the wall, which other machines have too."""
+        return None if self.stop_at is None else self.stop_at - time.monotonic() + time.time()
+
+    def reason_to_stop(self, faults: Faults | None = None) -> str:
+        """Why the sweep stops now; "" if it goes on.  faults: finds its runs that have failed."""
         if self.stop_at is not None and time.monotonic() >= self.stop_at:
-            return "--max-hours is over"
-        faulty = next((record for record in ended if record.status in FAULTY), None) if self.fail_fast else None
+            return TIME_IS_OVER
+        faulty = faults.first() if self.fail_fast and faults else None
         return f"--fail-fast, and {faulty.run['method']} ({faulty.id}) {faulty.status}" if faulty else ""
 
-    def check(self, store: Store, before: Mapping[str, int]) -> None:
-        """Raises Stopped if the sweep stops now.  before: id -> attempts when it began."""
-        records = store.latest().values() if self.fail_fast else ()
-        reason = self.reason_to_stop([record for record in records if record.attempt > before.get(record.id, 0)])
-        if reason:
+    def check(self, faults: Faults) -> None:
+        """Raises Stopped if the sweep stops now."""
+        if reason := self.reason_to_stop(faults):
             raise Stopped(reason)
 
     def allow(self, cohort: list[Run], store: Store, device: str) -> bool:
@@ -49,6 +78,10 @@ class Limits:
         name = device_name(machine(device).device)
         seconds = schedule.cohort_seconds(cohort, schedule.timings(store.latest().values()), name) or 0.0
         return time.monotonic() + seconds <= self.start_until
+
+    def refused(self, cohorts: Sequence[list[Run]], store: Store, device: str) -> set[str]:
+        """The ids of the runs of those cohorts that may not start."""
+        return {run.id for cohort in cohorts if not self.allow(cohort, store, device) for run in cohort}
 
 
 def make_limits(max_hours: float | None, budget: str, fail_fast: bool) -> Limits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -18,19 +18,18 @@ from benchmark.experiment.run import Run
 from benchmark.report.formatting import count_of
 from benchmark.store import Store
 from benchmark.sweep import plan
-from benchmark.sweep.claims import Claims
-from benchmark.sweep.cluster.connect import cluster
-from benchmark.sweep.cluster.executor import Sweep
-from benchmark.sweep.cohort import Task, train_cohort
+from benchmark.sweep.claims import POLL_SECONDS, Claims
+from benchmark.sweep.cluster.connect import Footprint, cluster
+from benchmark.sweep.cluster.sharing import train_on_cluster, trainable
+from benchmark.sweep.cohort import Task, is_free, train_cohort, unanswered
 from benchmark.sweep.executors import Executor, dispatch
 from benchmark.sweep.failures import failures, record_failed, record_unfit
+from benchmark.sweep.limits import Faults
 from benchmark.sweep.load import cohorts_for
 from benchmark.sweep.options import Options
 from benchmark.sweep.schedule import Timings, separate, timings
 from benchmark.training.callback import Stopped
 from benchmark.waiting import say_if_slow
-
-POLL_SECONDS = 2.0  # between two looks at what other processes train
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Plan:
     runs: list[Run]  # all, teachers included
     unfit: dict[str, str]  # id -> why its pair cannot be served
     waves: list[list[list[Run]]]  # cohorts, teachers' first
-    attempts: Mapping[str, int] = field(default_factory=dict)  # id -> attempts that had a record before
+    attempts: Mapping[str, int] = field(default_factory=dict)  # id of each run -> attempts that had a record before
     timings: Timings = field(default_factory=dict)  # of earlier runs
 
     @property
@@ -56,7 +55,7 @@ def make_plan(runs: Sequence[Run], options: Options) -> Plan:
     infos = {name: datasets.info(name, options.data) for name in sorted({run.dataset for run in everyone})}
     with say_if_slow("checking networks and methods"):
         unfit = plan.check_runs(runs, infos)
-    before, latest = store.attempts(), store.latest()
+    counts, latest = store.attempts(), store.latest()
     done = {id for id, record in latest.items() if record.status == "done"}  # a process may be killed between the two
     kept = [run.id for run in everyone if run.id in done and store.weights(run.id)]
     answered = {} if options.again else latest
@@ -64,6 +63,7 @@ def make_plan(runs: Sequence[Run], options: Options) -> Plan:
     waves = plan.waves(missing)
     apart = options.executor == "ray"
     waves = separate(waves, options.lanes) if apart else [plan.cohorts(wave, options.lanes) for wave in waves]
+    before = {run.id: counts.get(run.id, 0) for run in everyone}
     return Plan(everyone, unfit, waves, before, timings(latest.values()))
 
 
@@ -76,11 +76,10 @@ def run(runs: Sequence[Run], options: Options) -> list[str]:
     """
     found, store = make_plan(runs, options), Store(options.results)
     if options.executor == "ray" and found.missing:
-        with cluster(options) as footprint, Claims(options.results).take(found.missing) as mine:
+        with cluster(options) as footprint:
             options = replace(options, device=footprint.device)
             begin(found, store, options)
-            parts = [[run for run in cohort if run in mine] for wave in found.waves for cohort in wave]
-            Sweep(train_cohort, store, options, footprint).train([Task(part, options) for part in parts if part])
+            train_missing(found, store, options, footprint)
     else:
         options = replace(options, device=machine(options.device).device.type)  # a GPU lost later is not replaced
         begin(found, store, options)
@@ -99,29 +98,41 @@ def begin(found: Plan, store: Store, options: Options) -> None:
     record_unfit(found.runs, found.unfit, store, options)
 
 
-def train_missing(found: Plan, store: Store, options: Options) -> None:
+def train_missing(found: Plan, store: Store, options: Options, footprint: Footprint | None = None) -> None:
     """Train wave by wave what no other process trains; wait for what others train, and take over what they leave.
 
+    footprint: of a cohort on a Ray cluster, where all waves are submitted together; None: there is no cluster.
     A run whose teacher has no weights is not trained: the teacher's own run has failed.  Raises Stopped.
     """
     before, claims, postponed = found.attempts, Claims(options.results), set()
+    waves, faults = [[run for cohort in wave for run in cohort] for wave in found.waves], Faults(store, before)
     while True:
-        options.limits.check(store, before)
-        left, taken = unanswered(found, store), claims.held_ids()
-        free = [[r for r in wave if is_free(r, taken | postponed, store)] for wave in left]
-        ready = ready_runs(free, options.processes)
+        options.limits.check(faults)
+        left, taken = unanswered(waves, before, store), claims.held_ids()
+        free = [[run for run in wave if is_free(run, taken | postponed, store)] for wave in left]
+        ready = trainable(left, taken, store) if footprint else ready_runs(free, options.processes)
         if ready:
-            train_wave(cohorts_for(ready, options), store, options, before=before)
-            taken = claims.held_ids()  # before the records are read: a run is claimed until it has its record
-            still = {run.id for wave in unanswered(found, store) for run in wave} - taken
-            postponed |= still & {run.id for run in ready}
+            claims.release_silent(ready)
+            if footprint:
+                train_on_cluster(ready, found.waves, before, store, options, footprint, claims)
+            else:
+                train_wave(cohorts_for(ready, options), store, options, before=before)
+            still = still_free(ready, before, claims, store)
+            postponed |= options.limits.refused(cohorts_for(still, options) if still else [], store, options.device)
+            if any(run.id not in postponed for run in still) and not options.limits.reason_to_stop(faults):
+                time.sleep(POLL_SECONDS)  # another process held them for a moment
         elif taken & {run.id for wave in left for run in wave}:
-            wait_for_change(claims, taken, options)
+            wait_for_others(claims, taken, options)
         else:
             break
-    options.limits.check(store, before)
     if postponed:
-        raise Stopped(f"--budget: {len(postponed)} more runs would not have ended in time")
+        raise Stopped(f"--budget: {count_of(len(postponed), 'more run')} would not have ended in time")
+
+
+def still_free(runs: list[Run], before: Mapping[str, int], claims: Claims, store: Store) -> list[Run]:
+    """Those of the runs that have got no record and can train, as far as can be seen now."""
+    taken = claims.held_ids()  # before the records are read: a run is claimed until it has its record
+    return [run for run in unanswered([runs], before, store)[0] if is_free(run, taken, store)]
 
 
 def ready_runs(free: list[list[Run]], processes: int) -> list[Run]:
@@ -131,20 +142,12 @@ def ready_runs(free: list[list[Run]], processes: int) -> list[Run]:
     return ready + plain[: max(0, processes - len(ready))]
 
 
-def unanswered(found: Plan, store: Store) -> list[list[Run]]:
-    """The missing runs of each wave that have got no record since the plan was made."""
-    counts = store.attempts()
-    runs = [[run for cohort in wave for run in cohort] for wave in found.waves]
-    return [[run for run in wave if counts.get(run.id, 0) == found.attempts.get(run.id, 0)] for wave in runs]
-
-
-def wait_for_change(claims: Claims, taken: set[str], options: Options) -> None:
+def wait_for_others(claims: Claims, taken: set[str], options: Options) -> None:
     """Wait until another process gives up a claim or takes one, or the sweep's time is over."""
     if not options.quiet:
-        runs = f"{len(taken)} run{'' if len(taken) == 1 else 's'}"
+        runs = count_of(len(taken), "run")
         print(f"waiting for another process, which trains {runs}; `status` shows more", file=sys.stderr)
-    while claims.held_ids() == taken and not options.limits.reason_to_stop():
-        time.sleep(POLL_SECONDS)
+    claims.wait_for_change(taken, options.limits.reason_to_stop)
 
 
 def train_wave(
@@ -159,10 +162,12 @@ def train_wave(
     alone: each in a process of its own, on a CPU too.  If a cohort's process dies or can no longer use its device, it
     is unknown whose fault that was.  Its runs are then trained again from their checkpoints, each alone: the run that
     fails again gets the record, and the others get their results.
-    before: id -> attempts when the sweep began; None: it begins now.
+    before: id of each run of the sweep -> attempts when it began; None: it begins now.
     """
     counts = store.attempts()
-    work = [Task(cohort, options, counts if before is None else before) for cohort in cohorts]
+    if before is None:
+        before = {run.id: counts.get(run.id, 0) for cohort in cohorts for run in cohort}
+    work = [Task(cohort, options, before) for cohort in cohorts]
     faults = dispatch(train_cohort, work, "spawn" if alone else options.executor, devices(options))
     after, again, taken = store.attempts(), [], Claims(options.results).held_ids()
     for cohort, fault in zip(cohorts, faults, strict=True):
@@ -187,13 +192,3 @@ def devices(options: Options) -> list[str]:
         return [""] * options.processes
     count = torch.cuda.device_count() if options.device != "cpu" else 0
     return visible_devices(count if options.executor == "spawn" else min(count, 1)) or [""]
-
-
-def is_free(run: Run, taken: Set[str], store: Store) -> bool:
-    """Whether a run can train now; a teacher that is still claimed may have weights, and has no record yet."""
-    return not taken & {run.id, run.teacher.id if run.teacher else ""} and has_teacher(run, store)
-
-
-def has_teacher(run: Run, store: Store) -> bool:
-    """Whether the store has the weights of the run's teacher; it has none if the teacher's own run has failed."""
-    return run.teacher is None or store.weights(run.teacher.id) is not None

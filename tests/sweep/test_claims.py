@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 from small_sweeps import Process, use_few_digits
@@ -15,6 +17,7 @@ from benchmark.store import Record, Store
 from benchmark.sweep import claims as claims_module
 from benchmark.sweep import runner
 from benchmark.sweep.claims import Claims, describe
+from benchmark.sweep.limits import Limits
 from benchmark.sweep.options import Options
 
 CHOICES = Choices(methods=("ce", "kd"), seeds="0-2", epochs=1, precision="fp32")
@@ -27,16 +30,16 @@ def runs():
     return load_suite("digits", CHOICES)
 
 
-def sweep(results):
+def sweep(results, epochs):
     """Train the small suite on few digits, in a process that has nothing else to do."""
     use_few_digits(pytest.MonkeyPatch())
     options = Options("digits", results, results / "data", device="cpu", lanes=1, quiet=True)
-    sys.exit(len(runner.run(load_suite("digits", CHOICES), options)))
+    sys.exit(len(runner.run(load_suite("digits", replace(CHOICES, epochs=epochs)), options)))
 
 
-def start(results):
+def start(results, epochs=1):
     """A process that trains the small suite."""
-    return Process(results / "texts", sweep, results)
+    return Process(results / "texts", sweep, results, epochs)
 
 
 def attempts(results):
@@ -54,17 +57,17 @@ def test_processes_share_a_sweep_and_train_each_run_once(tmp_path, count):
 
 
 def test_what_a_killed_process_was_training_is_trained_by_the_others(tmp_path):
-    dice, killed = random.Random(0), 0
-    processes = [start(tmp_path) for _ in range(2)]
-    while killed < 3:
-        time.sleep(dice.uniform(0.5, 1.5))
+    dice = random.Random(0)
+    processes = [start(tmp_path, epochs=6) for _ in range(2)]
+    while not list((tmp_path / "claims").glob("*.json")):
+        time.sleep(0.05)
+    for _ in range(3):
+        time.sleep(dice.uniform(0.2, 1.0))
         victim = processes.pop(dice.randrange(2))
-        if victim.kill() == 0:
-            break
-        killed += 1
-        processes.append(start(tmp_path))
+        assert victim.kill() == -signal.SIGKILL, "it was training"
+        processes.append(start(tmp_path, epochs=6))
     assert [process.wait(500) for process in processes] == [0] * len(processes)
-    assert killed and attempts(tmp_path) == ["done"] * RUNS
+    assert attempts(tmp_path) == ["done"] * RUNS
 
 
 def test_a_run_waits_for_a_teacher_whose_weights_are_there_and_whose_record_is_not(few_digits, tmp_path, monkeypatch):
@@ -121,22 +124,113 @@ def test_the_claim_of_a_dead_process_is_taken_over_at_once(tmp_path, runs):
     assert time.monotonic() - started < claims_module.LEASE_S / 2
 
 
-def test_the_claim_of_a_silent_machine_is_taken_over_after_its_lease(tmp_path, runs, monkeypatch):
-    monkeypatch.setattr(claims_module, "LEASE_S", 1.5)
-    run = runs[0]
-    with Claims(tmp_path).take([run]):
-        lock = tmp_path / "claims" / f"{run.id}.lock"
-        marker = lock.read_text()
-        note = json.loads(lock.with_suffix(".json").read_text())
-    here = os.uname().nodename
-    lock.write_text(marker.replace(here, "another-machine"))
+def leave_claim(results, run):
+    """A claim that another machine has left, and the file of its lock."""
+    with Claims(results).take([run]):
+        lock = results / "claims" / f"{run.id}.lock"
+        marker, note = lock.read_text(), json.loads(lock.with_suffix(".json").read_text())
+    lock.write_text(marker.replace(os.uname().nodename, "another-machine"))
     lock.with_suffix(".json").write_text(json.dumps(note | {"host": "another-machine"}))
-    assert Claims(tmp_path).held_ids() == {run.id}, "it may be alive"
-    with Claims(tmp_path).take([run]) as mine:
+    return lock
+
+
+def pretend_to_train(monkeypatch):
+    """Every run that is claimed has a record at once."""
+
+    def train(cohort, job, store, claims):
+        for run in cohort:
+            store.add(Record(id=run.id, status="done", run=run.model_dump(mode="json")))
+
+    monkeypatch.setattr("benchmark.sweep.cohort.train_claimed", train)
+
+
+def hurry(monkeypatch, lease):
+    """Other lengths of a lease and of the time between two looks."""
+    monkeypatch.setattr(claims_module, "LEASE_S", lease)
+    for module in (claims_module, runner):
+        monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+
+
+def test_the_claim_of_a_silent_machine_is_free_once_it_was_watched_for_a_lease(tmp_path, runs, monkeypatch):
+    hurry(monkeypatch, 1.5)
+    lock, claims = leave_claim(tmp_path, runs[0]), Claims(tmp_path)
+    os.utime(lock, (0, 0))
+    assert claims.held_ids() == {runs[0].id}, "it may be alive, and its clock wrong"
+    claims.release_silent(runs)
+    with Claims(tmp_path).take([runs[0]]) as mine:
         assert mine == []
     time.sleep(1.6)
-    with Claims(tmp_path).take([run]) as mine:
-        assert mine == [run]
+    assert claims.held_ids() == set()
+    claims.release_silent(runs)
+    with Claims(tmp_path).take([runs[0]]) as mine:
+        assert mine == [runs[0]]
+
+
+def test_a_silent_machine_is_replaced_after_one_lease_and_keeps_nobody_from_claiming_other_runs(
+    few_digits, tmp_path, runs, monkeypatch
+):
+    hurry(monkeypatch, 3.0)
+    pretend_to_train(monkeypatch)
+    run, other = [run for run in runs if not run.teacher][:2]
+    leave_claim(tmp_path, run)
+    took, is_over, started = [], threading.Event(), time.monotonic()
+
+    def claim_again_and_again():
+        while not is_over.wait(0.1):
+            began = time.monotonic()
+            with Claims(tmp_path).take([other]):
+                took.append(time.monotonic() - began)
+
+    threading.Thread(target=claim_again_and_again, daemon=True).start()
+    options = Options("digits", tmp_path, tmp_path / "data", device="cpu", lanes=1, quiet=True)
+    assert runner.run([run], options) == []
+    is_over.set()
+    assert 3.0 <= time.monotonic() - started < 5.5
+    assert len(took) > 5 and max(took) < 1.5
+
+
+@pytest.mark.parametrize("wrong", [-1000.0, 1000.0], ids=["behind", "ahead"])
+def test_a_machine_whose_clock_is_wrong_keeps_its_claims_as_long_as_it_touches_them(tmp_path, runs, monkeypatch, wrong):
+    hurry(monkeypatch, 0.6)
+    lock, claims = leave_claim(tmp_path, runs[0]), Claims(tmp_path)
+    for _ in range(8):
+        os.utime(lock, (time.time() + wrong,) * 2)
+        claims.release_silent(runs)
+        assert claims.held_ids() == {runs[0].id}
+        with claims.take([runs[0]]) as mine:
+            assert mine == []
+        time.sleep(0.2)
+
+
+def test_status_says_how_long_an_owner_has_been_silent_and_gc_waits_for_a_day(tmp_path, runs):
+    lock, ago = leave_claim(tmp_path, runs[0]), time.time() - 3 * 3600
+    os.utime(lock, (ago, ago))
+    assert "first epoch, no sign of life for 180 min  since" in describe(Claims(tmp_path).held())
+    assert Claims(tmp_path).stale() == []
+    os.utime(lock, (ago - 86400, ago - 86400))
+    assert Claims(tmp_path).stale() == [lock.with_suffix(".json"), lock]
+
+
+def test_a_run_that_another_process_held_for_a_moment_is_tried_again_and_no_budget_is_named(
+    few_digits, tmp_path, runs, monkeypatch
+):
+    (run, *_) = [run for run in runs if not run.teacher]
+    options, real, slept = Options("digits", tmp_path, tmp_path, device="cpu", lanes=1, quiet=True), runner.dispatch, []
+
+    def dispatch(work, jobs, *rest):
+        if slept:
+            return real(work, jobs, *rest)
+        with Claims(tmp_path).take([run]):  # the other is killed before it has a record
+            return real(work, jobs, *rest)
+
+    pretend_to_train(monkeypatch)
+    monkeypatch.setattr(runner, "dispatch", dispatch)
+    monkeypatch.setattr(runner.time, "sleep", slept.append)
+    for limits in (Limits(), Limits(start_until=time.monotonic() + 3600)):
+        slept.clear()
+        assert runner.run([run], replace(options, limits=limits, again=True)) == []
+        assert slept == [runner.POLL_SECONDS], "it does not look without a pause"
+    assert attempts(tmp_path) == ["done", "done"]
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(tmp_path, runs, monkeypatch):

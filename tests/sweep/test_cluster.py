@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,17 +12,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
+from small_sweeps import use_few_digits
 
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Recipe, Run, Steps
 from benchmark.store import Record, Store, dump
 from benchmark.sweep import runner
+from benchmark.sweep.claims import Claims, describe
 from benchmark.sweep.cluster import connect, executor, parcel, worker
 from benchmark.sweep.cluster.connect import Footprint, find_footprint, fits
 from benchmark.sweep.cluster.parcel import Parcel
 from benchmark.sweep.cluster.worker import Job
 from benchmark.sweep.executors import Fault
+from benchmark.sweep.limits import Limits
 from benchmark.sweep.options import Options
+from benchmark.training.callback import Stopped
 
 RECIPE = Recipe(epochs=1, lr=0.1, schedule=Steps(at=(1,)))
 TEACHER = Run(dataset="digits", student="resnet14", method="ce", recipe=RECIPE)
@@ -306,10 +311,11 @@ def test_a_cohort_whose_process_is_lost_trains_again_run_by_run_and_only_the_gui
 
 def test_a_cohort_that_exceeds_its_time_fails_and_keeps_what_had_ended(sweep):
     late = Fault({"type": "TimeLimit", "message": worker.too_long(3600.0)})
+    assert "after 0.5 hours and" in worker.too_long(1800.0)
     store, ray = sweep(lambda cohort: replace(result(PLAIN[0]), fault=late), PLAIN)
     assert ray.submitted == [PLAIN]
     assert errors(store) == {"sp": late.error}
-    assert "after 1 hours" in late.error["message"]
+    assert "after 1 hour and" in late.error["message"]
 
 
 @pytest.mark.parametrize(
@@ -354,3 +360,128 @@ def test_a_teacher_that_is_stored_is_sent_from_the_store(sweep, tmp_path):
     store, ray = sweep(result_of, [RUN])
     assert any(value == Parcel({f"weights/{TEACHER.id}.safetensors": b"stored"}) for value in ray.values.values())
     assert store.latest()[RUN.id].status == "done"
+
+
+# ---- the sweep's time is over
+STOPPED = Parcel({}, stopped=True)
+
+
+def test_a_worker_gets_the_time_that_is_left_whenever_it_starts_and_a_cohort_that_starts_later_trains_nothing(tmp_path):
+    stop_time = Limits(stop_at=time.monotonic() + 60, fail_fast=True).stop_time
+    own = options(tmp_path, limits=Limits(fail_fast=True))
+    sent = Job(print, runner.Task([TEACHER], own), stop_time=stop_time)
+    limits = worker.unpack(sent, tmp_path / "there", None, ()).options.limits
+    assert 50 < limits.stop_at - time.monotonic() <= 60 and limits.fail_fast
+    assert Limits().stop_time is Limits.until(None, False).stop_at is None
+    assert worker.train(replace(sent, stop_time=time.time() - 1), None) == STOPPED
+
+
+def end_time(task):
+    """Train as if the sweep's time ended in the first epoch."""
+    use_few_digits(pytest.MonkeyPatch())
+    Limits.check = lambda *_: None
+    limits = replace(task.options.limits, stop_at=time.monotonic())
+    runner.train_cohort(replace(task, options=replace(task.options, limits=limits)))
+
+
+def test_a_worker_whose_time_is_over_leaves_a_checkpoint_in_the_shared_folder_and_says_that_it_was_stopped(
+    tmp_path, forked
+):
+    run = TEACHER.model_copy(update={"recipe": RECIPE.model_copy(update={"epochs": 9})})
+    own = options(tmp_path, device="cpu")
+    token = Store(own.results).checkpoint(".shared-1")
+    token.touch()
+    sent = Job(end_time, runner.Task([run], own), stop_time=time.time() + 0.5, token=token.name)
+    returned = worker.train(sent, None)
+    assert returned.stopped and returned.fault is None and not returned.files
+    assert [path.name for path in token.parent.glob("[!.]*.pt")] == [f"{run.id}.pt"]
+
+
+def test_runs_that_the_end_of_time_stopped_have_no_record_and_those_that_ended_have_one(monkeypatch, tmp_path):
+    own = options(tmp_path, limits=Limits(stop_at=time.monotonic()))
+    ray = StandIn(lambda cohort: result(cohort[0]) if cohort[0] == PLAIN[0] else STOPPED)
+    monkeypatch.setattr(executor, "import_ray", lambda: ray)
+    made = executor.Sweep(print, Store(own.results), own, ONE_THREAD)
+    with pytest.raises(Stopped, match="--max-hours is over"):
+        made.train([runner.Task([run], own) for run in PLAIN])
+    assert {record.id: record.status for record in Store(own.results).records()} == {PLAIN[0].id: "done"}
+    assert ray.submitted == [[run] for run in PLAIN], "they end by themselves, at the end of an epoch"
+
+
+def test_cohorts_that_do_not_end_when_the_time_is_over_are_cancelled(monkeypatch, tmp_path):
+    own = options(tmp_path, limits=Limits(stop_at=time.monotonic() - executor.EPOCH_SECONDS))
+    ray, cancelled = StandIn(result_of), []
+    ray.cancel = cancelled.append
+    monkeypatch.setattr(executor, "import_ray", lambda: ray)
+    with pytest.raises(Stopped, match="--max-hours is over"):
+        executor.Sweep(print, Store(own.results), own, ONE_THREAD).train([runner.Task([TEACHER], own)])
+    assert len(cancelled) == 1
+
+
+# ---- beside other processes
+@pytest.fixture
+def shared(monkeypatch, tmp_path, few_digits):
+    """A function: outcomes, runs, what happens while the cluster is joined -> what `run` says, and the stand-in."""
+
+    def run(outcomes, runs, joining=lambda: None):
+        ray = StandIn(outcomes)
+
+        @contextmanager
+        def cluster(_):
+            joining()
+            yield ONE_THREAD
+
+        monkeypatch.setattr(executor, "import_ray", lambda: ray)
+        monkeypatch.setattr(runner, "cluster", cluster)
+        return runner.run(runs, options(tmp_path, executor="ray", quiet=True)), ray
+
+    return run
+
+
+def add(store, run):
+    """A result of another process."""
+    store.add(Record(id=run.id, status="done", run=run.model_dump(mode="json")))
+    store.keep_weights(run.id, b"weights")
+
+
+def test_what_another_process_finished_while_the_cluster_was_joined_is_not_trained_again(shared, tmp_path):
+    store = Store(tmp_path / "results")
+    failed, ray = shared(result_of, [RUN, PLAIN[0]], lambda: [add(store, run) for run in (TEACHER, PLAIN[0])])
+    assert failed == [] and ray.submitted == [[RUN]]
+    assert sorted(record.attempt for record in store.records()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("finishes", [True, False])
+def test_runs_that_another_process_holds_are_waited_for_and_taken_over_and_then_their_students_train(
+    shared, tmp_path, monkeypatch, finishes
+):
+    store, other = Store(tmp_path / "results"), Claims(tmp_path / "results").take([TEACHER])
+    other.__enter__()
+
+    def sleep(seconds):
+        assert seen == [[PLAIN[0]]], "what nobody holds is trained meanwhile"
+        if finishes:
+            add(store, TEACHER)
+        other.__exit__(None, None, None)
+
+    def outcomes(cohort):
+        seen.append(cohort)
+        return result(cohort[0])
+
+    seen = []
+    monkeypatch.setattr(runner.time, "sleep", sleep)
+    failed, _ = shared(outcomes, [RUN, PLAIN[0]])
+    assert failed == [] and seen == [[PLAIN[0]], *([] if finishes else [[TEACHER]]), [RUN]]
+    assert [record.attempt for record in store.records() if record.kind == "run"].count(2) == 0
+
+
+def test_status_shows_the_runs_of_a_cluster_as_queued_or_training(shared, tmp_path):
+    lines = []
+
+    def outcomes(cohort):
+        lines.append(describe(Claims(tmp_path / "results").held()))
+        return result(cohort[0])
+
+    shared(outcomes, PLAIN)
+    assert lines[0].count("queued or training on Ray") == 2 and "first epoch" not in lines[0]
+    assert describe(Claims(tmp_path / "results").held()) == "nothing is being trained"

@@ -28,14 +28,16 @@ from benchmark.sweep.cluster.parcel import Parcel, weights_name
 from benchmark.sweep.cluster.worker import Job
 from benchmark.sweep.executors import Fault
 from benchmark.sweep.failures import record_failed
-from benchmark.sweep.limits import Limits
+from benchmark.sweep.limits import TIME_IS_OVER, Faults
 from benchmark.sweep.options import Options
 from benchmark.training import provenance
+from benchmark.training.callback import Stopped
 
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")  # of OpenMP: as in the driver's process
 REPEATS = 3  # of a cohort whose machine is lost
 PATIENCE = 30.0  # seconds without a result after which the cluster is looked at
 CANCEL_SECONDS = 15.0  # for cancelled cohorts to end
+EPOCH_SECONDS = 600.0  # for cohorts to end their epoch when the sweep's time is over, before they are cancelled
 
 
 class Sweep:
@@ -49,15 +51,19 @@ class Sweep:
         self.images: dict[str, Any] = {}  # data set -> reference to its arrays
         self.teachers: dict[str, Any] = {}  # id -> reference to a parcel with its weights
         self.running: dict[Any, Any] = {}  # reference to a parcel -> task, in the order of submission
-        self.has_warned = False
+        self.has_warned = self.was_stopped = False
+        stop_at = options.limits.stop_at
+        self.limits = replace(options.limits, stop_at=None if stop_at is None else stop_at + EPOCH_SECONDS)
 
     def train(self, tasks: Sequence[Any]) -> None:
-        """Train cohorts; every run whose teacher has weights ends with a record.
+        """Train cohorts; every run whose teacher has weights ends with a record, unless the sweep is stopped.
 
-        tasks: each a cohort with its options (`runner.Task`), a teacher's before its students'.
+        tasks: each a cohort with its options (`cohort.Task`), a teacher's before its students'.  Raises Stopped.
         """
         cohorts, records = [task.cohort for task in tasks], list(self.store.latest().values())
-        self.before = self.store.attempts()
+        counts = self.store.attempts()
+        before = {run.id: counts.get(run.id, 0) for cohort in cohorts for run in cohort}
+        self.faults = Faults(self.store, before | tasks[0].before)
         self.awaited = {run.teacher.id for cohort in cohorts for run in cohort if run.teacher}
         lengths = schedule.lengths(cohorts, records)
         self.token.touch()
@@ -66,6 +72,8 @@ class Sweep:
                 self.submit(tasks[number])
             while self.running:
                 self.await_one()
+            if self.was_stopped:
+                raise Stopped(self.limits.reason_to_stop(self.faults) or TIME_IS_OVER)
         except KeyboardInterrupt:
             for reference in self.running:
                 self.ray.cancel(reference)
@@ -87,14 +95,14 @@ class Sweep:
         origins = {id: options.origins[id] for id in ids if id in options.origins}
         plugins = [(name, Path(name).read_bytes()) for name in options.plugins if name.endswith(".py")]
         variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        sent = replace(options, results=options.results.resolve(), origins=origins)
         return Job(
             self.work,
-            replace(
-                task, options=replace(options, results=options.results.resolve(), origins=origins, limits=Limits())
-            ),
+            replace(task, options=sent, before={}),
             tuple(plugins),
             variables | {"OMP_NUM_THREADS": str(self.footprint.cpus)},
             time_limit(task.cohort, options),
+            options.limits.stop_time,
             self.token.name,
         )
 
@@ -118,9 +126,9 @@ class Sweep:
     def await_one(self) -> None:
         """Wait for a cohort to end and write its results; now and then see whether the cluster can go on.
 
-        Raises Stopped if the sweep's time is over, or a run has failed after which no other is to start.
+        Raises Stopped if cohorts do not end when the sweep's time is over, or a run has failed and none is to follow.
         """
-        self.options.limits.check(self.store, self.before)
+        self.limits.check(self.faults)
         ended, _ = self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)
         for reference in ended:
             self.settle(self.running.pop(reference), self.receive(reference))
@@ -135,25 +143,27 @@ class Sweep:
             parcel = self.ray.get(reference)
         except errors.RayTaskError as fault:
             message = str(fault.cause).strip().partition("\n")[0]
-            return failed(type(fault.cause).__name__, f"its worker failed: {message}")
+            return parcels.failed(type(fault.cause).__name__, f"its worker failed: {message}")
         except errors.RayError as fault:  # its text names machines, so that it is shown and not kept
             print(printable(fault), file=sys.stderr)
-            return failed(
-                type(fault).__name__, f"its worker or machine was lost, at the last of {REPEATS + 1} attempts"
-            )
+            lost = f"its worker or machine was lost, at the last of {REPEATS + 1} attempts"
+            return parcels.failed(type(fault).__name__, lost)
         if not isinstance(parcel, Parcel):
-            return failed("Rubbish", f"its worker returned {type(parcel).__name__} instead of results")
+            return parcels.failed("Rubbish", f"its worker returned {type(parcel).__name__} instead of results")
         return parcel
 
     def settle(self, task: Any, parcel: Parcel) -> None:
         """Write what came back of a cohort; a record says why for each run without a result.
 
         If the cohort's process was lost, its runs without a record train again, each alone.  Runs whose teacher has no
-        weights are not recorded.
+        weights, or which a limit has stopped, are not recorded.
         """
         cohort, fault = task.cohort, parcel.fault
         errors = {run.id: self.keep(run, parcel) for run in cohort}
         left = [run for run in cohort if errors[run.id] and (not run.teacher or self.store.weights(run.teacher.id))]
+        if left and parcel.stopped:
+            self.was_stopped = True
+            return
         if left and fault and fault.lost and len(cohort) > 1:
             why = f"cohort of {cohort[0].label}: {fault.error['message']}"
             count = count_of(len(left), "run")
@@ -171,17 +181,11 @@ class Sweep:
         except ValueError as reason:
             return {"type": "Rubbish", "message": f"its worker returned {reason}"}
         if record is None:
-            return (
-                parcel.fault.error if parcel.fault else {"type": "Failed", "message": "its worker returned no record"}
-            )
+            fault = parcel.fault or Fault({"type": "Failed", "message": "its worker returned no record"})
+            return fault.error
         if run.id in self.awaited and record.status == "done":
             self.store.keep_teacher(record)
         return None
-
-
-def failed(kind: str, message: str) -> Parcel:
-    """An empty parcel with the reason."""
-    return Parcel({}, Fault({"type": kind, "message": message}))
 
 
 def time_limit(cohort: list[Run], options: Options) -> float | None:

@@ -27,6 +27,12 @@ class Parcel:
 
     files: Mapping[str, bytes]  # "records/<id>-<attempt>.json" -> content, and so on
     fault: Fault | None = None
+    stopped: bool = False  # whether a limit of the sweep ended the cohort, which is no fault of its runs
+
+
+def failed(kind: str, message: str) -> Parcel:
+    """An empty parcel with the reason."""
+    return Parcel({}, Fault({"type": kind, "message": message}))
 
 
 def result_files(results: Path) -> dict[str, Path]:

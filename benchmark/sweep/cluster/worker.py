@@ -4,6 +4,9 @@ The worker only supervises.  The cohort trains in a process of its own, as with 
 folder of results.  So a run that ends its process or hangs costs no worker, and is told apart from the loss of a
 machine, after which Ray repeats the cohort elsewhere.  No folder has to be shared between machines; where the results
 folder is shared, checkpoints are written to it, and a repeated cohort goes on from them.  Does not import Ray.
+
+A limit of the sweep ends a cohort here at the end of an epoch, or before it starts.  The time is that of the clocks on
+the wall, since nobody knows how long a cohort waits in Ray's queue.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.store import Store
-from benchmark.sweep.cluster.parcel import Parcel, result_files, weights_name
+from benchmark.sweep.cluster.parcel import Parcel, failed, result_files, weights_name
 from benchmark.sweep.executors import Fault, child_main, child_result, stop
+from benchmark.sweep.limits import Faults, Limits
 
 POLL_SECONDS = 0.5  # between two looks at the time limit; a blocked worker would not notice that it is cancelled
 
@@ -33,6 +37,7 @@ class Job:
     plugins: tuple[tuple[str, bytes], ...] = ()  # name and content of each plug-in file
     environment: Mapping[str, str] = field(default_factory=dict)  # variables, as the number of threads
     seconds: float | None = None  # time limit
+    stop_time: float | None = None  # of the sweep, as `time.time()` tells it
     token: str = ""  # name of a file in checkpoints/: a worker that sees it shares the folder of results
 
 
@@ -41,15 +46,18 @@ def train(job: Job, images: tuple | None, *teachers: Parcel) -> Parcel:
 
     images: arguments of `datasets.make_dataset`; teachers: parcels with the weights of the cohort's teachers.
     """
+    if job.stop_time is not None and time.time() >= job.stop_time:
+        return Parcel({}, stopped=True)
     with tempfile.TemporaryDirectory(prefix="kd-cohort-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         results = root / "results"
         try:
             task = unpack(job, root, images, teachers)
         except KeyError as missing:
-            return Parcel({}, Fault({"type": "Failed", "message": f"no weights of its teacher: {missing.args[0]}"}))
+            return failed("Failed", f"no weights of its teacher: {missing.args[0]}")
         fault = supervise(job, task)
-        return Parcel({name: path.read_bytes() for name, path in result_files(results).items()}, fault)
+        stopped = fault is None and bool(task.options.limits.reason_to_stop(Faults(Store(results), task.before)))
+        return Parcel({name: path.read_bytes() for name, path in result_files(results).items()}, fault, stopped)
 
 
 def unpack(job: Job, root: Path, images: tuple | None, teachers: tuple[Parcel, ...]) -> Any:
@@ -68,7 +76,10 @@ def unpack(job: Job, root: Path, images: tuple | None, teachers: tuple[Parcel, .
         place.parent.mkdir(parents=True)
         place.write_bytes(content)
         plugins[plugins.index(name)] = str(place)
-    return replace(job.task, images=images, options=replace(options, results=results, plugins=tuple(plugins)))
+    limits = Limits.until(job.stop_time, options.limits.fail_fast)
+    options = replace(options, results=results, plugins=tuple(plugins), limits=limits)
+    before = {run.id: 0 for run in job.task.cohort}  # in the new folder
+    return replace(job.task, images=images, options=options, before=before)
 
 
 def supervise(job: Job, task: Any) -> Fault | None:
@@ -92,7 +103,8 @@ def supervise(job: Job, task: Any) -> Fault | None:
 
 def too_long(seconds: float) -> str:
     """Why a cohort was ended, and what to do."""
+    hours = seconds / 3600
     return (
-        f"its cohort had not ended after {seconds / 3600:g} hours and was stopped; "
+        f"its cohort had not ended after {hours:g} hour{'' if hours == 1 else 's'} and was stopped; "
         "raise --cohort-hours, or train each run alone with --lanes 1"
     )
