@@ -21,11 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmark.files import file_problem, write_atomic, write_errors
+from benchmark.files import UnreadableFile, read_bytes, read_json, write_atomic, write_errors
 from benchmark.record import Record, dump, json_safe, parse_record
 
 MAX_COMMITTED_BYTES = 20_000_000  # larger weights are not committed
 RUN_FILE = re.compile(r"([0-9a-f]{12})-([0-9]+)\.json")  # of an attempt at a run
+PLAN = Path("checkpoints", "plan.json")  # of a sweep in progress
+_collections: list[list[str]] = []  # of `collected_complaints`
 
 
 class Store:
@@ -84,15 +86,13 @@ class Store:
                 record = record.model_copy(update={"attempt": record.attempt + 1})
 
     def _read(self, path: Path) -> Record | None:
-        why = file_problem(path)  # to open a pipe would wait
         try:
-            if not why:
-                return parse_record(path.read_bytes())
-        except OSError as fault:
-            why = f"it cannot be read: {fault.strerror}"
-        except ValueError as fault:
-            why = str(fault)
+            return parse_record(read_bytes(path))
+        except (OSError, ValueError, MemoryError) as fault:
+            why = getattr(fault, "strerror", None) or str(fault) or "it does not fit into memory"
         self.complaints.append(f"{path}: not a record, skipped ({' '.join(why.split())})")
+        for collected in _collections:
+            collected.append(self.complaints[-1])
         return None
 
     # ---- files beside the records
@@ -131,25 +131,41 @@ class Store:
     # ---- a sweep in progress
     def keep_plan(self, runs: list[dict[str, Any]]) -> None:
         """Write the runs of the current sweep, so that the report shows those without a record; none: remove them."""
-        path = self._folder("checkpoints") / "plan.json"
+        path = self._folder("checkpoints") / PLAN.name
         if runs:
             write_atomic(path, json.dumps(runs).encode())
         else:
             path.unlink(missing_ok=True)
 
     def planned(self) -> list[dict[str, Any]]:
-        """The runs of the current sweep, or of one that was interrupted; empty if there is none."""
+        """The runs of the current sweep, or of one that was interrupted; empty if there is none.
+
+        Raises UnreadableFile for a file that is no list of runs.
+        """
         try:
-            runs = json.loads((self.root / "checkpoints" / "plan.json").read_text())
-        except (OSError, ValueError, RecursionError):
+            runs = read_json(self.root / PLAN)
+        except FileNotFoundError:
             return []
-        return runs if isinstance(runs, list) else []
+        if not isinstance(runs, list):
+            raise UnreadableFile("it is not a list of runs")
+        return runs
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+@contextmanager
+def collected_complaints() -> Iterator[list[str]]:
+    """Context that yields a list to which every store adds its sentences on files that it could not read."""
+    collected: list[str] = []
+    _collections.append(collected)
+    try:
+        yield collected
+    finally:
+        _collections.pop()
 
 
 @contextmanager

@@ -10,9 +10,10 @@ PREFIX = "working: "
 
 
 @contextmanager
-def say_if_slow(what: str, seconds: float = PATIENCE_S) -> Iterator[None]:
-    """Context that prints one line to stderr if it lasts for more than `seconds`."""
-    timer = Timer(seconds, lambda: print(f"{PREFIX}{what} …", file=sys.stderr, flush=True))
+def say_if_slow(what: str, seconds: float | None = None) -> Iterator[None]:
+    """Context that prints one line to stderr if it lasts for more than `seconds`, by default PATIENCE_S."""
+    wait = PATIENCE_S if seconds is None else seconds
+    timer = Timer(wait, lambda: print(f"{PREFIX}{what} …", file=sys.stderr, flush=True))
     timer.daemon = True
     timer.start()
     try:

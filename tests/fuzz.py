@@ -2,8 +2,9 @@
 
     python tests/fuzz.py --count 50000 --seed 0 [--minutes 3]
 
-Besides the input of `generators.py`: records, predictions and published weights with changed bytes or contents.  A
-failure is any outcome but a value or one sentence, or an input that takes more than LIMIT seconds.  Exit code 1 if any.
+Besides the input of `generators.py`: records, plans, studies, features, speeds, predictions and published weights with
+changed bytes or contents.  A failure is any outcome but a value or one sentence, or an input that takes more than LIMIT
+seconds.  Exit code 1 if any.
 """
 
 # ruff: noqa: E402  the folders of what is imported come first
@@ -12,6 +13,7 @@ import argparse
 import io
 import json
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -33,10 +35,17 @@ from hypothesis import strategies as st
 from benchmark.data.datasets import DatasetInfo
 from benchmark.experiment.resolve import resolve_knobs
 from benchmark.experiment.run import Recipe, Run, Steps
+from benchmark.experiment.study import FOLDER, Space, Study, Trial
 from benchmark.models import build, imports
+from benchmark.report.figures.drawing.cache import FigureCache
+from benchmark.report.loading import planned_runs
 from benchmark.report.records.entries import Entry, load_entries
 from benchmark.report.records.predictions import Predictions
-from benchmark.store import Store
+from benchmark.report.records.studies import read_studies
+from benchmark.report.tables.speed import speed_tables
+from benchmark.report.tables.text_formats import to_csv, to_markdown
+from benchmark.report.theory_sections import theory_sections
+from benchmark.store import PLAN, Store
 from benchmark.sweep.plan import check_runs
 from methods import registry
 
@@ -45,6 +54,14 @@ LIMIT = 20  # seconds for one input
 RECORDS = [path.read_bytes() for path in sorted((ROOT / "results" / "records").glob("*.json"))[:12]]
 PREDICTIONS = [(path.stem, path.read_bytes()) for path in sorted((ROOT / "results" / "predictions").glob("*.npz"))[:4]]
 WEIGHTS = (ROOT / "tests" / "reference" / "checkpoints" / "resnet8.pth").read_bytes()
+FEATURES = next((ROOT / "results" / "features").glob("*.json"))
+SPEEDS = [path.read_bytes() for path in sorted((ROOT / "results" / "speed").glob("*.json"))]
+PLANNED = json.dumps([json.loads(text)["run"] for text in RECORDS]).encode()
+STUDY = Study(
+    suite="digits", method="sp", knobs={"gamma": 3000.0}, spaces=(Space(knob="gamma", low=300, high=30000, log=True),),
+    seed=0, trials=[Trial(values={"gamma": gamma}, ids=("0123456789ab",)) for gamma in (3000.0, 700.0)],
+).text().encode()  # fmt: skip
+FOREIGN = re.compile(r"[A-Z]\w*(Error|Exception)\b|Errno|Traceback|pydantic|allow_pickle|Input should|object at 0x")
 RECIPE = Recipe(epochs=10, lr=0.1, schedule=Steps(at=(5,)))
 
 
@@ -61,10 +78,14 @@ def changed_bytes(data: bytes, seed: int) -> bytes:
 
 def changed_predictions(file: tuple[str, bytes], seed: int) -> tuple[str, bytes]:
     """(id, bytes) of predictions: bytes of the archive are changed, or whole arrays."""
-    id, data = file
+    return file[0], changed_arrays(file[1], seed)
+
+
+def changed_arrays(data: bytes, seed: int) -> bytes:
+    """An .npz file in which bytes are changed, or a whole array."""
     draw = random.Random(seed)
     if draw.random() < 0.5:
-        return id, changed_bytes(data, seed)
+        return changed_bytes(data, seed)
     with np.load(io.BytesIO(data)) as archive:
         arrays = dict(archive)
     name = draw.choice(list(arrays))
@@ -72,12 +93,18 @@ def changed_predictions(file: tuple[str, bytes], seed: int) -> tuple[str, bytes]
     arrays[name] = draw.choice(
         (
             np.zeros(0), np.zeros(()), np.array(["a", "b"]), np.full(3, np.nan), kept[:5], kept[None],
-            kept.astype("c8"), kept.astype("f4"),
+            kept.astype("c8"), kept.astype("f4"), np.array([None, "object"]),
         )
     )  # fmt: skip
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    return id, buffer.getvalue()
+    return buffer.getvalue()
+
+
+def changed_features(text: bytes, seed: int) -> tuple[bytes, bytes]:
+    """The JSON and the arrays of a pair's features, one of which is changed."""
+    arrays = FEATURES.with_suffix(".npz").read_bytes()
+    return (text, arrays) if seed % 2 else (FEATURES.read_bytes(), changed_arrays(arrays, seed))
 
 
 def changed_json(data: bytes, path_seed: int, value: object) -> bytes:
@@ -125,26 +152,67 @@ def changed_weights(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def read_record(folder: Path, data: bytes) -> None:
-    """Read a store that has this record, and the entries of its report."""
-    path = folder / "results" / "records" / "0123456789ab-1.json"
+def put(folder: Path, name: str | Path, data: bytes) -> Store:
+    """The store of a folder, in which this file is written."""
+    path = folder / "results" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    _, complaints = load_entries(Store(folder / "results"))
+    return Store(folder / "results")
+
+
+def check_complaints(complaints: list[str]) -> None:
+    """Each is one line that can be printed, without words of Python or of a library."""
+    for each in complaints:
+        assert each.isprintable() and len(each) < 1600, each
+        assert not FOREIGN.search(each), each
+
+
+def read_record(folder: Path, data: bytes) -> None:
+    """Read a store that has this record, and the entries of its report."""
+    store = put(folder, "records/0123456789ab-1.json", data)
+    _, complaints = load_entries(store)
     assert all(len(each.splitlines()) == 1 for each in complaints), complaints
+
+
+def read_plan(folder: Path, data: bytes) -> None:
+    """Read the plan of a sweep in progress."""
+    check_complaints(planned_runs(put(folder, PLAN, data))[1])
+
+
+def read_study(folder: Path, data: bytes) -> None:
+    """Read a study of `tune`."""
+    check_complaints(read_studies(put(folder, f"{FOLDER}/a.json", data))[1])
+
+
+def read_speeds(folder: Path, data: bytes) -> None:
+    """Read a machine's speed and write its tables."""
+    tables, complaints = speed_tables(put(folder, "speed/a.json", data))
+    check_complaints(complaints)
+    assert all(to_markdown(table) and to_csv(table) for table in tables)
+
+
+class Undrawn(FigureCache):
+    """Stands for the figures, which take seconds to draw."""
+
+    def svg(self, name: str, draw: object) -> str:
+        return "<svg/>"
+
+
+def read_features(folder: Path, files: tuple[bytes, bytes]) -> None:
+    """Read the features of a pair and make its tables, and its figures up to their drawing."""
+    put(folder, "features/a.npz", files[1])
+    _, complaints = theory_sections(put(folder, "features/a.json", files[0]), Undrawn())
+    check_complaints(complaints)
 
 
 def read_predictions(folder: Path, changed: tuple[str, bytes]) -> None:
     """Read the predictions of a run: which images are right, and how many are classified as by another run."""
     id, data = changed
-    path = folder / "results" / "predictions" / f"{id}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    reader, entry = Predictions(Store(folder / "results")), committed_entries()[id]
+    reader, entry = Predictions(put(folder, f"predictions/{id}.npz", data)), committed_entries()[id]
     found = reader.correct(entry)
     assert found is None or (found.dtype == bool and found.ndim == 1)
     assert reader.agreement(entry, id) in (None, 1.0)
-    assert all(len(each.splitlines()) == 1 for each in reader.complaints), reader.complaints
+    check_complaints(reader.complaints)
 
 
 @cache
@@ -185,16 +253,21 @@ def knobs_near(name: str, index: int, count: int) -> dict[str, object]:
     }
 
 
+def changed_texts(*texts: bytes) -> st.SearchStrategy[bytes]:
+    """One of these JSON texts, with changed bytes or another value somewhere."""
+    known = st.sampled_from(texts)
+    return st.one_of(
+        st.builds(changed_bytes, known, integers), st.builds(changed_json, known, integers, st.one_of(values, odd))
+    )
+
+
 MORE = {
     "planned knobs": Target(st.one_of(knob_settings(), small), plan_knobs, 2),
-    "records": Target(
-        st.one_of(
-            st.builds(changed_bytes, st.sampled_from(RECORDS), integers),
-            st.builds(changed_json, st.sampled_from(RECORDS), integers, st.one_of(values, odd)),
-        ),
-        read_record,
-        3,
-    ),
+    "records": Target(changed_texts(*RECORDS), read_record, 3),
+    "plans": Target(changed_texts(PLANNED), read_plan, 1),
+    "studies": Target(changed_texts(STUDY), read_study, 1),
+    "speeds": Target(changed_texts(*SPEEDS), read_speeds, 1),
+    "features": Target(st.builds(changed_features, changed_texts(FEATURES.read_bytes()), integers), read_features, 1),
     "predictions": Target(st.builds(changed_predictions, st.sampled_from(PREDICTIONS), integers), read_predictions, 2),
     "weights": Target(
         st.one_of(st.builds(changed_bytes, st.just(WEIGHTS), integers), integers.map(changed_weights)), read_weights, 1

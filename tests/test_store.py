@@ -1,9 +1,13 @@
 """The store: records, weights and teachers as files."""
 
+import io
 import json
 import math
+import os
 import threading
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +17,7 @@ from benchmark import record as record_text
 from benchmark import store as module
 from benchmark.errors import BadInput
 from benchmark.experiment.seeds import scope
-from benchmark.files import write_atomic
+from benchmark.files import MAX_JSON_BYTES, UnreadableFile, content_problem, read_arrays, read_json, write_atomic
 from benchmark.models import build
 from benchmark.store import Record, Store, dump
 from benchmark.training import weights
@@ -349,3 +353,110 @@ def test_the_plan_of_a_sweep_can_be_read_until_it_is_cleared(tmp_path):
     assert Store(tmp_path).planned() == [{"dataset": "digits"}]
     store.keep_plan([])
     assert store.planned() == []
+
+
+# ---- files that cannot be read
+def pipe(path):
+    """A pipe that nobody writes to: to open it would wait for ever."""
+    os.mkfifo(path)
+
+
+def huge(path):
+    """A file of more than MAX_JSON_BYTES that takes no room on the disk."""
+    with path.open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+
+
+ODD_JSON = {
+    "a pipe": (pipe, "it is a pipe or a device, not a file"),
+    "a folder": (os.mkdir, "it is a folder, not a file"),
+    "huge": (huge, "it has 100,000,001 bytes, and at most 100,000,000 are read"),
+    "too deep": (lambda path: path.write_text("[" * 100_000), "it is nested too deep"),
+    "no JSON": (lambda path: path.write_text('{"a":\n x}'), "it is not JSON: line 2, column 2: Expecting value"),
+    "no text": (lambda path: path.write_bytes(b'"\xff"'), "it is not text in UTF-8"),
+    "a long number": (lambda path: path.write_text("9" * 5000), "a number in it is too long"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_JSON)
+def test_a_json_file_that_cannot_be_read_is_refused_at_once_with_the_reason(tmp_path, kind):
+    make, reason = ODD_JSON[kind]
+    make(tmp_path / "x.json")
+    with pytest.raises(UnreadableFile) as caught:
+        read_json(tmp_path / "x.json")
+    assert str(caught.value) == reason == content_problem(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "huge"])
+def test_a_record_that_is_no_file_or_huge_is_named_and_skipped(store, kind):
+    good = store.add(a_record(id=OTHER))
+    make, reason = ODD_JSON[kind]
+    make(store.root / "records" / f"{ID}-1.json")
+    assert list(store.records()) == [good]
+    (complaint,) = store.complaints
+    assert f"{ID}-1.json: not a record, skipped ({reason})" in complaint
+
+
+@pytest.mark.parametrize("kind", ODD_JSON)
+def test_a_plan_that_cannot_be_read_is_refused_with_the_reason(store, kind):
+    make, reason = ODD_JSON[kind]
+    (store.root / "checkpoints").mkdir(parents=True)
+    make(store.root / "checkpoints" / "plan.json")
+    with pytest.raises(UnreadableFile) as caught:
+        store.planned()
+    assert str(caught.value) == reason
+
+
+def archive_of(**arrays):
+    """The bytes of an .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def other_file():
+    """The bytes of an archive whose file is no array."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    return buffer.getvalue()
+
+
+ODD_ARRAYS = {
+    "text": (b"torn", "it is not an .npz file, or its bytes have changed"),
+    "half": (archive_of(a=np.arange(9))[:100], "it is not an .npz file, or its bytes have changed"),
+    "a bomb": (
+        archive_of(a=np.zeros(200_000, np.uint8)),
+        "its arrays have 200,128 bytes, and at most 100,000 are read",
+    ),
+    "objects": (archive_of(a=np.array([None])), "'a' in it is not an array of numbers, or its bytes have changed"),
+    "no array": (other_file(), "'notes.txt' in it is not an array of numbers, or its bytes have changed"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_ARRAYS)
+def test_arrays_that_cannot_be_read_are_refused_in_plain_words(tmp_path, kind):
+    data, reason = ODD_ARRAYS[kind]
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(UnreadableFile) as caught:
+        read_arrays(tmp_path / "x.npz", 100_000)
+    assert str(caught.value) == reason
+
+
+def test_arrays_are_read_as_they_were_written_and_a_missing_file_is_no_damaged_one(tmp_path):
+    (tmp_path / "x.npz").write_bytes(archive_of(a=np.arange(9), b=np.ones((2, 3), bool)))
+    found = read_arrays(tmp_path / "x.npz")
+    assert list(found) == ["a", "b"]
+    assert (found["a"] == np.arange(9)).all() and found["b"].shape == (2, 3)
+    with pytest.raises(FileNotFoundError):
+        read_arrays(tmp_path / "y.npz")
+
+
+def test_what_stores_could_not_read_is_collected_for_the_user(store):
+    (store.root / "records").mkdir(parents=True)
+    (store.root / "records" / "x.json").write_text("half")
+    with module.collected_complaints() as complaints:
+        Store(store.root).latest()
+        Store(store.root).latest()
+    Store(store.root).latest()
+    assert len(complaints) == 2 and set(complaints) == {*complaints[:1]}

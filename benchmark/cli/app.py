@@ -6,14 +6,15 @@ from pathlib import Path
 
 import typer
 
-from benchmark.cli import machine, methods, results, tuning
-from benchmark.cli.options import Results
+from benchmark.cli import machine, methods, results, tuning, why
+from benchmark.cli.options import Results, check_is_there
 from benchmark.cli.suite_options import suite_command
 from benchmark.cli.tracked import say_if_tracked
 from benchmark.cli.usage import UsageError, report_problem
 from benchmark.errors import BadInput, printable
 from benchmark.interrupts import SENTENCE, STOPPED
 from benchmark.report.formatting import count_of
+from benchmark.waiting import say_if_slow
 
 HELP = "Train, measure and compare methods of knowledge distillation."
 
@@ -66,18 +67,9 @@ def plan(runs, options, reports):
     """Print what `run` would do: runs done and missing, hours and disk space as far as they were measured."""
     from benchmark.sweep import estimate, runner
 
-    print(estimate.describe(runner.make_plan(runs, options), options))
-
-
-@suite_command(app)
-def why(runs, options, reports):
-    """Say why `run` would train: for each missing run what the nearest record has otherwise, field by field."""
-    from benchmark.report.commands import why
-    from benchmark.store import Store
-    from benchmark.sweep import runner
-
-    found = runner.make_plan(runs, options)
-    print(printable(why.why(found.runs, found.missing, found.unfit, Store(options.results), options.again), keep="\n"))
+    with results.naming_damaged_records():
+        text = estimate.describe(runner.make_plan(runs, options), options)
+    print(text)
 
 
 @app.command()
@@ -85,16 +77,20 @@ def status(results: Results = Path("results")):
     """Print what is being trained now in a folder of results: run, epoch, since when, process and machine."""
     from benchmark.sweep import claims
 
+    check_is_there(results)
     print(printable(claims.describe(claims.Claims(results).held()), keep="\n"))
 
 
 @suite_command(app, default="mini")
 def theory(runs, options, reports):
     """Test the papers' claims on the features of a suite's trained networks; the report shows the results."""
+    from benchmark.acceleration.driver import check_gpu
     from benchmark.theory import examine
 
-    with say_if_tracked(options.results, "--results"):
-        print(printable(examine.examine(runs, options), keep="\n"))
+    check_gpu(options.device)
+    with say_if_tracked(options.results, "--results"), say_if_slow("measuring the features of trained networks"):
+        text = examine.examine(runs, options)
+    print(printable(text, keep="\n"))
 
 
 @suite_command(app)
@@ -109,7 +105,7 @@ def cost(runs, options, reports):
     print(f"{count_of(len(costs), 'cost')} and {count_of(len(networks), 'network')} as deployed measured")
 
 
-for commands in (methods, results, machine, tuning):
+for commands in (methods, results, why, machine, tuning):
     commands.add_commands(app)
 
 

@@ -11,6 +11,7 @@ from benchmark.cli.options import Data, Device, Download, Graphs, Methods, Preci
 from benchmark.cli.tracked import say_if_tracked
 from benchmark.errors import printable
 from benchmark.experiment.suite import split_list
+from benchmark.waiting import say_if_slow
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -29,9 +30,12 @@ def import_weights(
     download: Download = False,
 ):
     """Import published weights as a teacher and measure its accuracy."""
+    from benchmark.acceleration.driver import check_gpu
     from benchmark.sweep import import_weights
 
-    with say_if_tracked(results, "--results"):
+    check_gpu(device)
+
+    with say_if_tracked(results, "--results"), say_if_slow("storing the weights and measuring their accuracy"):
         text = import_weights.import_weights(file, model, dataset, data, results, device, download)
     print(printable(text, keep="\n"))
 
@@ -43,9 +47,11 @@ def export_model(
     data: Data = Path("data"),
 ):
     """Write a run's trained network as one file that torch runs without this suite (torch.export)."""
-    from benchmark.training import export_model
+    with say_if_slow("exporting the network and comparing its logits"):
+        from benchmark.training import export_model
 
-    print(export_model.export_model(run, results, data, out))
+        text = export_model.export_model(run, results, data, out)
+    print(printable(text, keep="\n"))
 
 
 def speed(
@@ -74,11 +80,13 @@ def speed(
     check_word("--precision", precision, run.Precision)
     chosen = split_list(methods, "--methods")
     check_gpu(device)
-    if suite:
-        print(suites.run_suite(suite, data, results, device, steps, repeats, json))
-    else:
-        found = speed.measure(teacher, student, chosen, steps, repeats, data, device, precision, graphs)
-        print(speed.show(found, json))
+    with say_if_slow("measuring how fast this machine trains"):
+        if suite:
+            text = suites.run_suite(suite, data, results, device, steps, repeats, json)
+        else:
+            found = speed.measure(teacher, student, chosen, steps, repeats, data, device, precision, graphs)
+            text = speed.show(found, json)
+    print(text)
 
 
 def doctor(

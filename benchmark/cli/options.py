@@ -38,6 +38,13 @@ def check_folder(param: typer.CallbackParam, path: Path) -> Path:
     return path
 
 
+def check_is_there(results: Path) -> None:
+    """Raises BadInput unless there is a folder of results, which this user may read."""
+    if not results.is_dir():
+        raise BadInput(f"{results} is not there; name a folder of results with --results")
+    next(results.iterdir(), None)  # raises OSError, which is one sentence too
+
+
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (`list suites`) or a .yaml file.")]
 Methods = Annotated[str | None, typer.Option("-m", "--methods", help="Methods, as in kd,sp+kd, or all.")]
 Pairs = Annotated[str | None, typer.Option("-p", "--pairs", help="TEACHER-STUDENT pairs, as in resnet56-resnet20.")]

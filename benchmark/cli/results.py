@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,8 @@ from benchmark.cli.tracked import say_if_tracked
 from benchmark.errors import BadInput, printable
 from benchmark.experiment.suite import split_list
 from benchmark.waiting import say_if_slow
+
+READING = "reading the records"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -36,22 +40,33 @@ def report(
         refuse("--style paper", {"--baseline": baseline, "--watch": watch})
         return report_paper(results, reports, suite, format_)
     refuse("--style full", {"--suite": suite})
-    from benchmark.report.build import DEFAULT_FORMATS, build, load_for_report
+    from benchmark.report.build import DEFAULT_FORMATS, build
     from benchmark.report.commands.watch import watch as keep_up_to_date
+    from benchmark.report.loading import load_for_report, warn_once
     from benchmark.store import Store
 
     options = {"formats": split_list(format_, "--format") if format_ else DEFAULT_FORMATS, "baseline": baseline}
     if watch:
         keep_up_to_date(results, reports, **options)
     else:
-        store = Store(results)
-        with say_if_slow("reading the records"):
+        store, warn = Store(results), warn_once()
+        with say_if_slow(READING):
             loaded = load_for_report(store)
-        for complaint in loaded[1]:
-            print(printable(complaint), file=sys.stderr)
+        warn(loaded[1])
         with say_if_tracked(reports, "--reports"), say_if_slow("writing tables, figures and the page"):
-            page = build(store, reports, loaded=loaded, **options)
+            page = build(store, reports, loaded=loaded, warn=warn, **options)
         print(f"report: {page}")
+
+
+@contextmanager
+def naming_damaged_records() -> Iterator[None]:
+    """Context at whose end the records that could not be read are named on stderr."""
+    from benchmark.report.loading import warn_once
+    from benchmark.store import collected_complaints
+
+    with collected_complaints() as complaints:
+        yield
+    warn_once()(complaints)
 
 
 def refuse(style: str, options: dict[str, object]) -> None:
@@ -63,16 +78,16 @@ def refuse(style: str, options: dict[str, object]) -> None:
 
 def report_paper(results: Path, reports: Path, suite: str, format_: str) -> None:
     """Write the tables that papers print, and print their paths."""
-    from benchmark.report.build import load_for_report
+    from benchmark.report.loading import load_for_report, warn_once
     from benchmark.report.paper_style import WRITERS, build_paper
     from benchmark.store import Store
 
     store = Store(results)
     formats = split_list(format_, "--format") if format_ else tuple(WRITERS)
-    entries, complaints = load_for_report(store)
-    for complaint in complaints:
-        print(printable(complaint), file=sys.stderr)
-    with say_if_tracked(reports, "--reports"):
+    with say_if_slow(READING):
+        entries, complaints = load_for_report(store)
+    warn_once()(complaints)
+    with say_if_tracked(reports, "--reports"), say_if_slow("writing the tables"):
         paths = build_paper(store, reports, entries, suite, formats)
     print("\n".join(f"table: {path}" for path in paths))
 
@@ -88,9 +103,10 @@ def compare(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The folder to compare with it.")],
 ):
     """List the table cells that changed between two folders of results; exit code 1 if one is significantly worse."""
-    from benchmark.report.commands import compare
+    with say_if_slow("reading both folders and comparing their cells"):
+        from benchmark.report.commands import compare
 
-    text, worse = compare.compare(old, new)
+        text, worse = compare.compare(old, new)
     print(printable(text, keep="\n"))
     raise typer.Exit(1 if worse else 0)
 
@@ -105,10 +121,12 @@ def explain(
 
     Records keep no paths: name --data and --plugin, and the command has them.
     """
-    from benchmark.report.commands import explain
-    from benchmark.report.commands.repeat import Places
+    with say_if_slow(READING), naming_damaged_records():
+        from benchmark.report.commands import explain
+        from benchmark.report.commands.repeat import Places
 
-    print(printable(explain.explain(run, Places(results, data, tuple(plugin))), keep="\n"))
+        text = explain.explain(run, Places(results, data, tuple(plugin)))
+    print(printable(text, keep="\n"))
 
 
 def export(
@@ -117,9 +135,11 @@ def export(
     reports: Reports = Path("reports"),
 ):
     """Pack records, predictions, tables and figures for a paper's supplement."""
-    from benchmark.report.commands import export
+    with say_if_slow("building the report and packing it with its records"), naming_damaged_records():
+        from benchmark.report.commands import export
 
-    print(export.export(target, results, reports))
+        text = export.export(target, results, reports)
+    print(printable(text, keep="\n"))
 
 
 def gc(

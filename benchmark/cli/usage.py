@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from benchmark.errors import BadInput
 from benchmark.experiment.error_text import sentence
+from benchmark.files import ReadError
 
 UsageError = typer.BadParameter.__base__  # Typer's own class or, in an older one, Click's
 PATH_ERRORS = {  # error of the system -> what is wrong with the path, and what to do
@@ -48,6 +49,8 @@ def report_problem(fault: BadInput | UsageError | OSError) -> int:
 
 def system_problem(fault: OSError) -> tuple[str, int]:
     """What is wrong with a path or with the disk, and the exit code.  Raises any other error."""
+    if isinstance(fault, ReadError):
+        return str(fault), 2 if fault.errno in PATH_ERRORS else 1
     if fault.errno in OTHERS:
         where = f"{fault.filename}: " if fault.filename else ""
         return f"{where}{OTHERS[fault.errno]}, then run the same command again ({fault.strerror})", 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmark.acceleration.device import is_sticky
-from benchmark.files import write_atomic, write_errors
+from benchmark.files import read_errors, write_atomic, write_errors
 from benchmark.training.state import LaneState
 
 HEADER = b"kd checkpoint 1\n"
@@ -62,10 +63,11 @@ def load(state: LaneState) -> None:
     """Restore a run from its last usable checkpoint, if there is one; the lane must be set up.
 
     Those that are damaged, or do not fit the code as it is now, are renamed, with a sentence on stderr.
+    Raises ReadError for one that may not be read: it may be whole, so nothing is renamed or trained anew.
     """
     remove_unfinished(state)
     unusable: dict[Path, str] = {}
-    for path in filter(Path.is_file, files(state)):
+    for path in filter(is_there, files(state)):
         try:
             restore(state, read(path, state.context.machine.device))
         except UnusableCheckpoint as fault:
@@ -76,9 +78,22 @@ def load(state: LaneState) -> None:
         set_aside(unusable, state)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file.  Raises ReadError where that cannot be seen."""
+    with read_errors(path):
+        try:
+            return stat.S_ISREG(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
 def read(path: Path, device: torch.device) -> Any:
-    """The values in a checkpoint's file, tensors on the device.  No code in it runs.  Raises UnusableCheckpoint."""
-    data = path.read_bytes()
+    """The values in a checkpoint's file, tensors on the device.  No code in it runs.
+
+    Raises ReadError, and UnusableCheckpoint for what is no checkpoint.
+    """
+    with read_errors(path):
+        data = path.read_bytes()
     if data.startswith(HEADER):
         archive = data[len(HEADER) + DIGEST_BYTES :]
         if hashlib.sha256(archive).digest() != data[len(HEADER) : len(HEADER) + DIGEST_BYTES]:
@@ -147,10 +162,12 @@ def remove_unfinished(state: LaneState) -> None:
     """Delete the incomplete files of this run that a process left when it was killed."""
     for folder in FOLDERS:
         for path in (state.context.store.root / folder).glob(f".{state.run.id}[.-]*"):
-            path.unlink(missing_ok=True)
+            with write_errors(path):
+                path.unlink(missing_ok=True)
 
 
 def remove(state: LaneState) -> None:
     """Delete the checkpoints of a run that has ended."""
     for path in files(state):
-        path.unlink(missing_ok=True)
+        with write_errors(path):
+            path.unlink(missing_ok=True)

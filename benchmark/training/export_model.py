@@ -5,7 +5,9 @@ N images in a batch · K classes
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from benchmark.data import datasets
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
+from benchmark.files import file_problem, write_atomic
 from benchmark.models.net import Net, fold
 from benchmark.store import Record, Store
 from benchmark.training import weights
@@ -43,21 +46,34 @@ def export_model(id: str, results: Path, data: Path, out: Path | None) -> str:
     """
     store = Store(results)
     run = find_run(id, store)
+    target = out or Path(f"{run.id}.pt2")
+    check_target(target)
     info = datasets.info(run.dataset, data)
     path = store.weights(run.id)
     if path is None:
         raise BadInput(f"the weights of run {run.id} are not in {results}: train it here, or copy them to weights/")
     net = weights.load_network(path, run.student, info.classes)
-    target = out or Path(f"{run.id}.pt2")
     facts = {"run": run.model_dump(mode="json"), "image": [3, info.height, info.width]} | normalisation(run, data)
-    write(net, (info.height, info.width), target, facts)
-    difference = compare(net, target, (info.height, info.width))
-    size = target.stat().st_size / 1e6
+    exported = to_bytes(net, (info.height, info.width), facts)
+    difference = compare(net, exported, (info.height, info.width))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, exported)
     return (
-        f"{target}: {run.label}, {size:.2f} MB; its logits differ from the network's by at most {difference:.1e}\n"
-        f"load it with torch.export.load({str(target)!r}).module(); images (N, 3, {info.height}, {info.width}) are "
-        "normalised as its model.json says"
+        f"{target}: {run.label}, {len(exported) / 1e6:.2f} MB; its logits differ from the network's by at most "
+        f"{difference:.1e}\nload it with torch.export.load({str(target)!r}).module(); images (N, 3, {info.height}, "
+        f"{info.width}) are normalised as its model.json says"
     )
+
+
+def check_target(path: Path) -> None:
+    """Raises BadInput unless a file can be written to `path`: a new one, or one in place of a file."""
+    if os.path.lexists(path) and (problem := file_problem(path)):
+        raise BadInput(f"--out {path}: {problem}; name another file")
+    folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not folder.is_dir():
+        raise BadInput(f"--out {path}: {folder} is not a folder; name another file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"--out {path}: this user may not write to {folder}; name another file")
 
 
 def find_run(id: str, store: Store) -> Run:
@@ -83,28 +99,28 @@ def normalisation(run: Run, data: Path) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def write(net: nn.Module, size: tuple[int, int], target: Path, facts: dict[str, Any]) -> None:
-    """Export a network in eval mode, batch norm folded; size: height and width of its images."""
+def to_bytes(net: nn.Module, size: tuple[int, int], facts: dict[str, Any]) -> bytes:
+    """A network in eval mode as an exported file, batch norm folded; size: height and width of its images."""
     quick = fold(net) if isinstance(net, Net) else net
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     example = torch.zeros(2, 3, *size)  # one image would be taken for a constant
     program = torch.export.export(Logits(quick.eval()), (example,), dynamic_shapes={"x": {0: batch}})
-    target.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(program, target, extra_files={"model.json": json.dumps(facts)})
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={"model.json": json.dumps(facts)})
+    return buffer.getvalue()
 
 
 @torch.no_grad()
-def compare(net: nn.Module, target: Path, size: tuple[int, int]) -> float:
-    """The largest difference between the logits of a file and of the network, for random images.
+def compare(net: nn.Module, exported: bytes, size: tuple[int, int]) -> float:
+    """The largest difference between the logits of an exported file and of the network, for random images.
 
     Raises BadInput if they are not the same function.
     """
-    loaded, largest = torch.export.load(target).module(), 0.0
+    loaded, largest = torch.export.load(io.BytesIO(exported)).module(), 0.0
     for count in SAMPLES:
         x = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(count))
         expected = net(x).logits
         largest = max(largest, float((loaded(x) - expected).abs().max() / expected.abs().max()))
     if largest > TOLERANCE:
-        target.unlink()
         raise BadInput(f"the exported network gives other logits ({largest:.1e} of the largest); it was not kept")
     return largest

@@ -89,7 +89,8 @@ def train_together(
         return [left[: len(left) // 2], left[len(left) // 2 :]]
     except SharedTensorChanged as fault:
         left = [run for run in cohort if run.id not in records]
-        advice = f"{len(left)} other runs of the cohort start again from their checkpoints"
+        runs = f"{len(left)} other run{'s' * (len(left) != 1)} of the cohort"
+        advice = f"{runs} must start again from the last checkpoint"
         print(printable(f"{fault}; {advice}"), file=sys.stderr)
         return [left]
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import waiting
+from benchmark.cli import app
+from benchmark.errors import BadInput
 from benchmark.experiment.run import Recipe, Run, Steps
 from benchmark.store import Record, Store
 
@@ -93,3 +95,37 @@ def test_what_is_quick_or_fails_at_once_is_not_named(capsys):
         raise ValueError("no")
     time.sleep(0.4)
     assert capsys.readouterr() == ("", "")
+
+
+SLOW = {  # what a command does that may last, and a module's function that does it
+    "report --style paper": ("benchmark.report.loading.load_for_report", "reading the records"),
+    "compare . .": ("benchmark.report.commands.compare.compare", "reading both folders"),
+    "explain 0": ("benchmark.report.commands.explain.explain", "reading the records"),
+    "why 0": ("benchmark.report.commands.why.why_run", "reading the records"),
+    "export a.zip": ("benchmark.report.commands.export.export", "building the report and packing it"),
+    "import-weights a --model resnet8 --dataset digits": (
+        "benchmark.sweep.import_weights.import_weights", "storing the weights",
+    ),
+    "export-model 0": ("benchmark.training.export_model.export_model", "exporting the network"),
+    "speed": ("benchmark.profiling.speed.measure", "measuring how fast"),
+    "theory digits --device cpu": ("benchmark.theory.examine.examine", "measuring the features"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SLOW)
+def test_a_command_that_lasts_says_what_it_is_doing(command, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    place, what = SLOW[command]
+
+    def last(*_, **__):
+        time.sleep(0.3)
+        raise BadInput("enough")
+
+    monkeypatch.setattr(place, last)
+    monkeypatch.setattr(waiting, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(sys, "argv", ["benchmark", *command.split()])
+    with pytest.raises(SystemExit):
+        app.main()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "error: enough"
+    assert [line for line in lines if line.startswith(f"{waiting.PREFIX}{what}") and line.endswith(" …")]

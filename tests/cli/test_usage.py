@@ -14,6 +14,7 @@ from benchmark import store as module
 from benchmark.cli import app
 from benchmark.cli.usage import report_problem
 from benchmark.experiment.run import Recipe, Run, Steps
+from benchmark.files import ReadError
 from benchmark.report.output_folder import read_manifest
 from benchmark.store import Record, Store
 from benchmark.waiting import PREFIX
@@ -142,13 +143,50 @@ def test_what_is_wrong_with_a_record_is_said_in_words_of_the_project(tmp_path, k
 
 
 @pytest.mark.parametrize("text", ["5", "null", '{"a": 1}', "[3]", "[" * 100_000, "x"])
-def test_a_plan_of_a_sweep_that_cannot_be_read_is_left_out_of_a_report(answer, tmp_path, text):
+def test_a_plan_of_a_sweep_that_cannot_be_read_is_named_on_the_terminal_and_on_the_page(answer, tmp_path, text):
+    recipe = Recipe(epochs=6, lr=0.05, schedule=Steps(at=(3, 5)))
+    run = Run(dataset="digits", student="resnet8", method="ce", recipe=recipe)
     store = Store(tmp_path / "results")
-    store.add(Record(id=ID, status="done", run={"dataset": "digits"}))
+    store.add(Record(id=run.id, status="done", run=run.model_dump(mode="json"), score={"top1": 0.5}))
     (store.root / "checkpoints").mkdir()
     (store.root / "checkpoints/plan.json").write_text(text)
-    code, lines = answer("report", "--format", "md")
-    assert code == 2 and len(lines) == 1 and "holds no records of runs (1 file there cannot be read" in lines[0]
+    code, lines = answer("report", "--format", "html")
+    (line,) = lines
+    assert not code and line.startswith("results/checkpoints/plan.json: not the plan of a sweep, so runs without")
+    assert "checkpoints/plan.json: not the plan of a sweep" in (tmp_path / "reports/index.html").read_text()
+
+
+def test_damaged_predictions_are_named_on_the_terminal_in_plain_words(answer, tmp_path):
+    recipe = Recipe(epochs=6, lr=0.05, schedule=Steps(at=(3, 5)))
+    store = Store(tmp_path / "results")
+    for method in ("ce", "kd"):
+        teacher = Run(dataset="digits", student="resnet20", method="ce", recipe=recipe) if method == "kd" else None
+        run = Run(dataset="digits", student="resnet8", method=method, recipe=recipe, teacher=teacher)
+        store.add(Record(id=run.id, status="done", run=run.model_dump(mode="json"), score={"top1": 0.5}))
+        store.predictions(run.id).write_bytes(b"torn")
+    code, lines = answer("report", "--format", "html,md")
+    assert not code and lines
+    for line in lines:
+        assert ".npz: no predictions" in line and "it is not an .npz file" in line and "unsafe" not in line
+
+
+def test_commands_that_read_records_name_those_that_are_damaged(answer, tmp_path):
+    recipe = Recipe(epochs=6, lr=0.05, schedule=Steps(at=(3, 5)))
+    run = Run(dataset="digits", student="resnet8", method="ce", recipe=recipe)
+    store = Store(tmp_path / "results")
+    store.add(Record(id=run.id, status="done", run=run.model_dump(mode="json"), score={"top1": 0.5}))
+    (store.root / "records" / "broken-1.json").write_text("{")
+    suite = ["digits", "-m", "ce", "--seeds", "0", "--device", "cpu"]
+    for command in (["plan", *suite], ["why", *suite], ["why", run.id], ["explain", run.id]):
+        code, lines = answer(*command)
+        (line,) = lines
+        assert not code and "broken-1.json: not a record, skipped" in line, command
+
+
+def test_a_checkpoint_that_may_not_be_read_is_one_sentence_that_names_it(capsys):
+    assert report_problem(ReadError(errno.EACCES, os.strerror(errno.EACCES), "results/checkpoints/a.pt")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: results/checkpoints/a.pt could not be read (Permission denied): mend that, then run")
 
 
 def test_lines_that_are_no_text_in_the_list_of_a_reports_files_are_left_out(tmp_path):

@@ -1,4 +1,4 @@
-"""The commands `why` and `gc` from the command line."""
+"""The commands `why`, `gc` and `status` from the command line."""
 
 import json
 import os
@@ -18,6 +18,34 @@ def test_why_names_the_value_in_which_a_record_differs_from_what_is_wanted(call,
     done = call("why", "digits", *options, "--epochs", 4)
     assert done.out.splitlines()[0] == "1 run: 0 with a record that answers, 1 to train"
     assert f"  nearest is record {run.id}-1 (done)\n  recipe.epochs: 4 here, 3 there\n" in done.out
+
+
+def test_why_takes_the_id_of_a_run_in_place_of_a_suite(call, tmp_path):
+    runs = load_suite("digits", Choices(methods=("ce",), seeds="0-1", epochs=3))
+    for run in runs:
+        Store(tmp_path).add(Record(id=run.id, status="done", run=run.model_dump(mode="json"), score={"top1": 0.5}))
+    done = call("why", runs[1].id[:9], "--results", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-2:] == [f"  nearest is record {runs[0].id}-1 (done)", "  seed: 1 here, 0 there"]
+    wrong = call("why", "d5335", "--results", tmp_path)
+    assert wrong.code == 2 and "begins with 'd5335'" in wrong.err
+    assert "unknown suite 'nosuch'" in call("why", "nosuch", "--results", tmp_path).err
+    assert "SUITE|RUN" in call("why", "--help").out
+
+
+def test_status_shows_what_is_being_trained_and_refuses_a_folder_that_is_not_there(call, tmp_path):
+    assert call("status", "--results", tmp_path).out == "nothing is being trained\n"
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / f"{'1' * 12}.lock").touch()
+    claim = {"id": "1" * 12, "label": "resnet8 ce seed 0", "pid": os.getpid(), "host": "elsewhere"}
+    claim |= {"epoch": 2, "epochs": 9}
+    (tmp_path / "claims" / f"{'1' * 12}.json").write_text(json.dumps(claim))
+    done = call("status", "--results", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{'1' * 12}  resnet8 ce seed 0  epoch 2/9  since ")
+    wrong = call("status", "--results", tmp_path / "absent")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err == f"error: {tmp_path / 'absent'} is not there; name a folder of results with --results\n"
 
 
 def test_gc_lists_and_removes_files_except_those_of_a_run_that_is_being_trained(call, tmp_path):

@@ -116,7 +116,7 @@ def test_a_method_that_changes_a_tensor_that_others_read_is_stopped_and_the_othe
     record = train_beside(hostile(CHANGES[what], hook))
     assert (record.status, record.error["type"]) == ("failed", "SharedTensorChanged")
     assert ("the batch" if what.startswith("batch") else "the teacher's outputs") in record.error["message"]
-    assert "start again from their checkpoints" in capsys.readouterr().err
+    assert "must start again from the last checkpoint" in capsys.readouterr().err
 
 
 def test_a_change_is_found_though_the_method_raises_after_it(train_beside):

@@ -196,7 +196,7 @@ def test_a_run_is_explained_with_its_attempts_scores_provenance_and_cell(results
     assert found["attempt 2"] == (f"{folder}/records/{run.id}-2.json (done, the one that counts)",)
     assert (found["status"], found["top1"], found["kl"]) == (("done",), ("0.7123",), ("–",))
     assert found["torch"] == ("2.7.0",) and "origin" not in found
-    assert found["cifar100 · 6 epochs · batch 64 · judged on test"] == ("resnet56-resnet20", "kd")
+    assert found["crd · cifar100 · 6 epochs · batch 64 · judged on test"] == ("resnet56-resnet20", "kd")
     run_again = "python -m benchmark run crd -p resnet56-resnet20 -m kd --seeds 0"
     again = f"{run_again} --data elsewhere --results {folder} --again"
     assert text.splitlines()[-1] == f"  {again}"
@@ -411,3 +411,27 @@ def test_a_watched_report_is_rebuilt_for_each_change_until_it_is_stopped(results
     assert [line[9:] for line in lines[1:3]] == [f"report: {page} (first)", f"report: {page} (1 record changed)"]
     assert len(lines) == 4 and lines[3].startswith("stopped") and passes == [0.5] * 4
     assert "n = 2" in page.read_text()
+
+
+def test_a_watched_report_stays_as_it_is_while_there_are_no_records(results, tmp_path, monkeypatch, capsys):
+    folder, passes = results("a", {"kd": (0.7,)}), []
+    record = next((folder / "records").iterdir())
+    kept, page = record.read_bytes(), tmp_path / "out/index.html"
+
+    def sleep(seconds):
+        passes.append(page.read_bytes())
+        if len(passes) == 1:
+            record.unlink()
+        if len(passes) == 2:
+            record.write_bytes(kept)
+            (folder / "records/torn.json").write_text("{")
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    watch.watch(folder, tmp_path / "out", formats=["html"])
+    out, err = capsys.readouterr()
+    lines = [line[9:] for line in out.splitlines()[1:4]]
+    assert lines[0] == f"report: {page} (first)" and lines[2] == f"report: {page} (2 records changed)"
+    assert lines[1].startswith(f"the report stays as it is: {folder} holds no records of runs")
+    assert passes[0] == passes[1] and "torn.json: not a record, skipped" in err

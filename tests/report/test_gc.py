@@ -67,12 +67,30 @@ def test_files_of_a_record_that_cannot_be_read_are_left_alone(folder):
 
 
 def test_checkpoints_of_runs_with_a_final_record_are_found_with_earlier_and_damaged_ones(folder):
-    names = [f"{DONE}.pt", f"{DONE}.previous.pt", f"{DONE}.pt.damaged", f"{FAILED}.pt", f"{UNKNOWN}.pt"]
+    names = [f"{DONE}.pt", f"{DONE}.previous.pt", f"{DONE}.pt.damaged", f"{FAILED}.pt"]
     for name in names:
         old(put(folder, f"checkpoints/{name}"))
     assert {name for name in found(folder) if name.startswith("checkpoints")} == {
         f"checkpoints/{name}" for name in names[:3]
     }
+
+
+def test_a_checkpoint_without_a_record_is_found_once_it_is_a_month_old(folder):
+    put(folder, f"checkpoints/{UNKNOWN}.pt", age=29 * 24 * HOUR)
+    assert not [name for name in found(folder) if name.startswith("checkpoints")]
+    put(folder, f"checkpoints/{UNKNOWN}.pt", age=31 * 24 * HOUR)
+    put(folder, f"checkpoints/{DAMAGED}.pt", age=31 * 24 * HOUR)
+    assert [name for name in found(folder) if name.startswith("checkpoints")] == [f"checkpoints/{UNKNOWN}.pt"]
+    assert not [name for name in found(folder, [UNKNOWN]) if name.startswith("checkpoints")]
+
+
+def test_tokens_of_clusters_are_found_unless_something_is_being_trained(folder):
+    token = f"checkpoints/.shared-{'0' * 32}.pt"
+    put(folder, token)
+    assert token in found(folder)
+    assert token not in found(folder, [DONE])
+    put(folder, token, age=60)
+    assert token not in found(folder)
 
 
 def test_a_checkpoint_newer_than_the_record_belongs_to_a_repetition_and_stays(folder):
@@ -88,15 +106,16 @@ def test_files_that_are_young_or_belong_to_a_run_in_training_are_left_alone(fold
     assert found(folder, [UNKNOWN]) == {name for name in before if UNKNOWN not in name}
 
 
-def test_unfinished_files_lone_arrays_and_claims_of_the_dead_are_found(folder):
+def test_unfinished_files_lone_features_and_claims_of_the_dead_are_found(folder):
     put(folder, "records/.torn.json." + "0" * 32)
     put(folder, "features/lone.npz")
+    put(folder, "features/other.json")
     put(folder, "features/pair.npz"), put(folder, "features/pair.json")
     claim = put(folder, f"claims/{UNKNOWN}.lock")
-    new = {"records/.torn.json." + "0" * 32, "features/lone.npz", f"claims/{UNKNOWN}.lock"}
+    new = {"records/.torn.json." + "0" * 32, "features/lone.npz", "features/other.json", f"claims/{UNKNOWN}.lock"}
     assert found(folder, (), [claim]) - found(folder, ()) == {f"claims/{UNKNOWN}.lock"}
     assert new <= found(folder, (), [claim])
-    assert "features/pair.npz" not in found(folder)
+    assert not {"features/pair.npz", "features/pair.json"} & found(folder)
 
 
 def test_records_teachers_plans_links_and_files_of_other_names_are_never_found(folder):

@@ -2,9 +2,10 @@
 
 import pytest
 
+from benchmark.errors import BadInput
 from benchmark.experiment.run import Recipe, Run, Steps
 from benchmark.report.commands import why as module
-from benchmark.report.commands.why import why
+from benchmark.report.commands.why import why, why_run
 from benchmark.store import Record, Store
 from methods import registry
 
@@ -137,3 +138,28 @@ def test_unfit_runs_are_counted(store):
     assert why(runs, [], {runs[1].id: "too wide"}, store).startswith(
         "2 runs: 0 with a record that answers, 0 to train, 1 "
     )
+
+
+# ---- of one run
+def test_a_run_is_named_by_its_id_or_its_beginning_and_compared_with_the_nearest_other(store):
+    name, run = add(store, a_run(seed=7)), a_run()
+    own = add(store, run)
+    expected = [
+        f"resnet56-resnet20 kd seed 0 ({run.id})",
+        f"  its record is {own} (no score)",
+        f"  nearest is record {name} (done)",
+        "  seed: 0 here, 7 there",
+    ]
+    for word in (run.id, run.id[:8], own):
+        assert why_run(word, store.root).splitlines() == expected
+
+
+def test_the_only_run_has_no_other_that_is_near(store):
+    add(store, a_run())
+    assert why_run(a_run().id, store.root).endswith("\n  there is no record of any other run")
+
+
+def test_an_unknown_run_is_refused_with_those_that_there_are(store):
+    add(store, a_run())
+    with pytest.raises(BadInput, match=rf"no run in .* begins with 'ffff'; there are {a_run().id}"):
+        why_run("ffff", store.root)

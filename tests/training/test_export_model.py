@@ -1,6 +1,8 @@
 """A run's network as one file: the same logits for any batch size, without this suite's code."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import models
+from benchmark import files, models
 from benchmark.data import datasets
 from benchmark.errors import BadInput
 from benchmark.experiment.resolve import Choices, load_suite
+from benchmark.files import WriteError
 from benchmark.store import Record, Store
 from benchmark.training import export_model, weights
 
@@ -81,3 +84,36 @@ def test_what_cannot_be_exported_is_one_sentence(finished, tmp_path, status, wit
     run, store = finished(status, with_weights)
     with pytest.raises(BadInput, match=message):
         export_model.export_model(run.id if id is None else id, store.root, tmp_path, tmp_path / "m.pt2")
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_exported(finished, tmp_path, monkeypatch):
+    run, store = finished()
+    monkeypatch.setattr(export_model, "to_bytes", None)
+    (tmp_path / "file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (
+        (".", "it is a folder, not a file"),
+        ("pipe", "it is a pipe or a device, not a file"),
+        ("file/m.pt2", "file is not a folder"),
+    ):
+        with pytest.raises(BadInput, match=rf"--out .*: .*{reason}; name another file"):
+            export_model.export_model(run.id, store.root, tmp_path, tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_earlier_file_stays_whole_on_a_full_disk_and_is_replaced_later(finished, tmp_path, monkeypatch):
+    run, store = finished()
+    target = tmp_path / "new folder" / "model.pt2"
+    target.parent.mkdir()
+    target.write_text("earlier")
+
+    def fail(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", fail)
+        with pytest.raises(WriteError, match=r"model.pt2 could not be written"):
+            export_model.export_model(run.id, store.root, tmp_path, target)
+    assert target.read_text() == "earlier" and list(target.parent.iterdir()) == [target]
+    export_model.export_model(run.id, store.root, tmp_path, target)
+    assert torch.export.load(str(target)).module()(torch.zeros(1, 3, *SIZE)).shape == (1, 10)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.errors import BadInput
+from benchmark.report.commands.find_run import find_entry
 from benchmark.report.commands.repeat import Places, repeat_lines
 from benchmark.report.commands.source_now import current_source
-from benchmark.report.commands.why import Candidate, nearest_lines, run_fields
+from benchmark.report.commands.why import nearest_run
 from benchmark.report.formatting import MISSING, flatten
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import FAILURES, Entry, require_entries
@@ -20,7 +17,6 @@ from benchmark.report.records.protocols import protocols
 from benchmark.store import Store
 
 UNKNOWN = "not recorded"
-MAX_IDS = 5  # ids that an error message lists
 
 Lines = list[tuple[str, ...]]
 
@@ -47,29 +43,6 @@ def aligned(lines: Lines) -> str:
     """The rows as aligned columns, indented."""
     table = tabulate(lines, tablefmt="plain", disable_numparse=True)
     return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
-
-
-def find_entry(run: str, entries: dict[str, Entry], results: Path, complaints: list[str]) -> Entry:
-    """The entry with an id, its beginning, or a record's name.  Raises BadInput unless exactly one matches."""
-    prefix = run.strip().lower().partition("-")[0]
-    ids = [id for id in entries if prefix and id.startswith(prefix)]
-    if len(ids) == 1:
-        return entries[ids[0]]
-    if ids:
-        raise BadInput(
-            f"{len(ids)} runs in {results} begin with {prefix!r}: {name_ids(ids, entries)}; write more of the id"
-        )
-    complaint = next((complaint for complaint in complaints if prefix and f"record {prefix}" in complaint), "")
-    if complaint:
-        raise BadInput(complaint)
-    similar = difflib.get_close_matches(prefix, entries, MAX_IDS, 0.4) or sorted(entries)
-    raise BadInput(f"no run in {results} begins with {run!r}; there are {name_ids(similar, entries)}")
-
-
-def name_ids(ids: list[str], entries: dict[str, Entry]) -> str:
-    """The first ids with their runs' labels, for an error message."""
-    labels = [f"{id} ({entries[id].run.label})" for id in ids[:MAX_IDS]]
-    return ", ".join(labels) + f" and {len(ids) - MAX_IDS} more" * (len(ids) > MAX_IDS)
 
 
 # ---- values
@@ -151,10 +124,3 @@ def cell_line(protocol: Protocol, cell: Cell) -> tuple[str, ...]:
     """Labels of protocol, pair and row, and the reason if its score is left out."""
     left_out = [f"left out: {cell.exclusion_reason}"] if cell.exclusion_reason else []
     return protocol.label, cell.pair.label, cell.row.label, *left_out
-
-
-def nearest_run(entry: Entry, entries: Iterable[Entry]) -> list[str]:
-    """The run that differs from this one in the fewest values, and these values; empty if it is the only one."""
-    others = [Candidate.of(other.record) for other in entries if other.record and other.run.id != entry.run.id]
-    fields = run_fields(entry.run.model_dump(mode="json"))
-    return [*nearest_lines(fields, others)] if others else []

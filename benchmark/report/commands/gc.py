@@ -17,10 +17,12 @@ from benchmark.report.formatting import count_of
 from benchmark.store import Record, Store
 
 MIN_AGE_S = 3600  # a younger file may be one that a process is writing, or is about to use
+OLD_S = 30 * 24 * 3600  # a checkpoint without a record that is older is of a run that nobody goes on with
 FINAL = ("done", "diverged", "unfit")  # such a run is not resumed
 OF_DONE_RUNS = {"weights": ".safetensors", "logits": ".npz", "predictions": ".npz"}  # folder -> suffix
 ID = re.compile(r"([0-9a-f]{12})[.-].+")  # the beginning of a file's name
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")  # as benchmark/files.py names a file that is not complete yet
+TOKEN = ".shared-*"  # files by which the machines of a cluster see that they share the folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ def find_unneeded(store: Store, in_use: Collection[str] = (), claims: Iterable[P
     latest = store.latest()
     unreadable = {id_of(path) for path in (store.root / "records").glob("*.json")} - {"", *latest}
     spared = {*in_use, *unreadable}
-    named = [*orphans(store, latest), *old_checkpoints(store, latest), *lone_arrays(store)]
+    named = [*orphans(store, latest), *old_checkpoints(store, latest), *lone_features(store)]
     candidates = {path: why for path, why in named if id_of(path) not in spared}
     candidates |= dict.fromkeys(temporary_files(store.root), "unfinished file of a process that ended")
+    tokens = () if in_use else (store.root / "checkpoints").glob(TOKEN)
+    candidates |= dict.fromkeys(tokens, "token of a sweep on a cluster that ended")
     candidates |= dict.fromkeys(claims, "claim of a process that ended")
     before, tracked = time.time() - MIN_AGE_S, tracked_files(store.root)
     found = []
@@ -101,18 +105,25 @@ def orphans(store: Store, latest: dict[str, Record]) -> Iterator[tuple[Path, str
 
 
 def old_checkpoints(store: Store, latest: dict[str, Record]) -> Iterator[tuple[Path, str]]:
-    """Checkpoints, earlier and damaged ones too, of runs with a final record that is not older than they are."""
+    """Checkpoints, earlier and damaged ones too, of runs with a final record that is not older than they are.
+
+    And those of runs without any record that have not changed for a long time.
+    """
+    long_ago = time.time() - OLD_S
     for path in (store.root / "checkpoints").glob("*.pt*"):
         record, entry = latest.get(id_of(path)), regular_file(path)
         if record and entry and record.status in FINAL and entry.st_mtime <= ended(record):  # later: of an `--again`
             yield path, f"its run is {record.status}"
+        elif entry and id_of(path) and not record and entry.st_mtime < long_ago:
+            yield path, f"its run has no record, and was last trained {OLD_S // 86400} days ago or earlier"
 
 
-def lone_arrays(store: Store) -> Iterator[tuple[Path, str]]:
-    """Arrays of `theory` without the numbers that belong to them."""
-    for path in (store.root / "features").glob("*.npz"):
-        if not path.with_suffix(".json").exists():
-            yield path, "the file with its numbers is missing"
+def lone_features(store: Store) -> Iterator[tuple[Path, str]]:
+    """Arrays of `theory` without the numbers that belong to them, and numbers without their arrays."""
+    for path in (store.root / "features").glob("[!.]*"):
+        other = {".npz": ".json", ".json": ".npz"}.get(path.suffix)
+        if other and not path.with_suffix(other).exists():
+            yield path, f"the file with its {'numbers' if other == '.json' else 'arrays'} is missing"
 
 
 def temporary_files(root: Path) -> list[Path]:

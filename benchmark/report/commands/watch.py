@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import BadInput, printable
 from benchmark.report.build import build
 from benchmark.report.formatting import count_of
+from benchmark.report.loading import Loaded, load_for_report, warn_once
 from benchmark.store import Store
 
 FOLDERS = ("records", "teachers", "predictions", "features")  # of the results: the folders that a report reads
@@ -20,20 +23,34 @@ State = dict[str, tuple[int, int]]  # file -> (modification time in ns, size in 
 def watch(results: Path, out: Path, seconds: float = INTERVAL, **options: Any) -> None:
     """Build the report now and after every change, until Ctrl-C; print a line for each build.
 
-    seconds: between two checks; options: further arguments of `build`.
+    While there are no records, the report stays as it is.  seconds: between two checks; options: further arguments of
+    `build`.  Raises BadInput if the first report cannot be built.
     """
     store, known = Store(results), {}
     changed_files(store, known)
-    changes = "first"
+    changes, loaded, warn = "first", load_for_report(store), warn_once()
     print(f"watching {results}; stop with Ctrl-C", flush=True)
     try:
         while True:
             if changes:
-                print(f"{datetime.now():%H:%M:%S} report: {build(store, out, **options)} ({changes})", flush=True)
+                outcome = rebuild(store, out, loaded, warn, options)
+                print(f"{datetime.now():%H:%M:%S} {printable(outcome)} ({changes})", flush=True)
             time.sleep(seconds)
-            changes = describe_changes(changed_files(store, known))
+            changes, loaded = describe_changes(changed_files(store, known)), None
     except KeyboardInterrupt:
         print(f"stopped; the report is in {out}", flush=True)
+
+
+def rebuild(store: Store, out: Path, loaded: Loaded | None, warn: Callable, options: dict[str, Any]) -> str:
+    """Build the report; returns its place, or why the one before stays.  Raises BadInput if records were loaded."""
+    try:
+        found = loaded or load_for_report(store)
+        warn(found[1])
+        return f"report: {build(store, out, loaded=found, warn=warn, **options)}"
+    except BadInput as fault:
+        if loaded:
+            raise
+        return f"the report stays as it is: {fault}"
 
 
 def changed_files(store: Store, known: State) -> list[str]:

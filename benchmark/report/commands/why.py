@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmark.experiment.run import Run
+from benchmark.report.commands.find_run import find_entry
 from benchmark.report.commands.source_now import current_source
 from benchmark.report.formatting import count_of, flatten
-from benchmark.report.records.entries import FAILURES
+from benchmark.report.records.entries import FAILURES, Entry, require_entries
 from benchmark.store import Record, Store
 
 MAX_LINES = 40  # of the text
@@ -58,6 +60,18 @@ def why(runs: Sequence[Run], missing: Sequence[Run], unfit: Collection[str], sto
     lines = [head + (f", {len(unfit)} unfit" if unfit else "")]
     lines += [line for reason, own in reasons.items() for line in [title_of(own), *(f"  {part}" for part in reason)]]
     return "\n".join([*shortened(lines), *stale_lines(answered)])
+
+
+def why_run(name: str, results: Path) -> str:
+    """A text on the run with this id or its beginning: its record, and what the nearest other run has otherwise.
+
+    Raises BadInput unless exactly one run of the folder matches.
+    """
+    entries, complaints = require_entries(Store(results))
+    entry = find_entry(name, {entry.run.id: entry for entry in entries}, results, complaints)
+    nearest = nearest_run(entry, entries) or ["there is no record of any other run"]
+    lines = [f"its record is {entry.name} ({entry.state})", *nearest]
+    return "\n".join([title_of([entry.run]), *(f"  {line}" for line in lines), *stale_lines([entry.record])])
 
 
 def title_of(runs: Sequence[Run]) -> str:
@@ -132,3 +146,10 @@ def differences(here: Fields, there: Fields) -> list[str]:
     lines = [f"{path}: {here.get(path, ABSENT)} here, {there.get(path, ABSENT)} there" for path in paths]
     more = len(lines) - MAX_DIFFERENCES
     return lines if more <= 0 else [*lines[:MAX_DIFFERENCES], f"and {count_of(more, 'field')} more"]
+
+
+def nearest_run(entry: Entry, entries: Iterable[Entry]) -> list[str]:
+    """The run that differs from this one in the fewest values, and these values; empty if it is the only one."""
+    others = [Candidate.of(other.record) for other in entries if other.record and other.run.id != entry.run.id]
+    fields = run_fields(entry.run.model_dump(mode="json"))
+    return [*nearest_lines(fields, others)] if others else []
