@@ -26,13 +26,22 @@ SEVERAL_TEACHERS = (
 )
 RULES = (
     "One model per pair of networks: value = row + seed, fitted by least squares to all runs of the pair. Its "
-    "residual standard deviation serves every comparison of that pair, also those of a row with one seed. If Brown "
-    "and Forsythe’s test refutes equal variances, comparisons fall back to paired t tests with Bonferroni’s "
-    "correction, and only the best mean is in bold.",
-    "Against one row: Dunnett’s simultaneous intervals. A verdict is better or worse if the interval excludes 0; in "
-    "95 % of studies no verdict against that row is wrong. Tukey’s p is for readers who compare all rows with all.",
+    "residual standard deviation serves every comparison of that pair. If Brown and Forsythe’s test refutes equal "
+    "variances, comparisons fall back to paired t tests, with Bonferroni’s correction against a declared baseline and "
+    "Holm’s for all pairs of rows, and only the best mean is in bold.",
+    "A row with one run has intervals by the spread of the other rows, but no verdict, no bold and no mark: that its "
+    "own spread is the same cannot be tested, and if it is larger such verdicts are wrong more often than they say.",
+    "Against a declared baseline, the one that is named (--baseline) or the plain student: Dunnett’s simultaneous "
+    "intervals. A verdict is better or worse if the interval excludes 0; in 95 % of studies no verdict against that "
+    "row is wrong, for each of the two by itself. Against any other row of the list: Tukey’s intervals, p and verdicts "
+    "for all pairs of rows, of which none is wrong in 95 % of studies, whichever row is picked.",
+    "Over several pairs: the finding and the counts of ▲ and ▼ in the leaderboard have Dunnett’s p adjusted by Holm’s "
+    "procedure over the pairs. Tables and figures of a pair judge that pair by itself.",
     "Best of a column: Hsu’s comparisons with the best. The best mean is in bold; a row is marked unless some other "
-    "row is better by its one-sided limit.",
+    "row is better by its one-sided limit. One-sided limits are closer than the two-sided ones of the differences, so "
+    "a row may be without mark although its difference to the best cannot be told from 0.",
+    "Across pairs, a mean difference has a t interval over the pairs. It takes them for a random sample; where results "
+    "of pairs depend on each other, as those of one network may, it is too narrow.",
     "Exact sign-flip tests need no normal distribution. They are shown where n allows them to reach 5 %: n = 6 for one "
     "comparison, more with Holm’s correction.",
     "McNemar’s test compares two trained networks on the same images. It says nothing about other trainings.",

@@ -19,6 +19,7 @@ from benchmark.report.statistics.across import (
     SEED,
     cliques,
     interquartile_mean,
+    mean_difference,
     probability_of_improvement,
     rank_rows,
 )
@@ -91,25 +92,26 @@ def test_groups_join_rows_within_the_critical_difference_and_are_not_parts_of_ea
 
 
 def test_the_interquartile_mean_drops_the_lowest_and_highest_quarter():
-    strata = [[0.01, 0.02, 0.90, 0.03], [-0.80, 0.04, 0.02, 0.00]]
+    strata = [[0.01, 0.02, 0.90, 0.03, 0.01, 0.02], [-0.80, 0.04, 0.02, 0.00, 0.03, 0.01]]
     ordered = sorted(value for each in strata for value in each)
     estimate, low, high = interquartile_mean(strata)
-    assert estimate == pytest.approx(sum(ordered[2:6]) / 4)
+    assert estimate == pytest.approx(sum(ordered[3:9]) / 6)
     assert low < estimate < high and interquartile_mean(strata) == (estimate, low, high)
     assert interquartile_mean([[0.1, 0.2], [0.3]]) is None and interquartile_mean([]) is None
 
 
 def test_the_probability_of_improvement_is_that_of_loops():
     generator = np.random.default_rng(5)
-    row = [np.round(generator.normal(0.702, 0.005, size), 3) for size in (3, 4, 5)]
-    other = [np.round(generator.normal(0.700, 0.005, size), 3) for size in (5, 3, 3)]
+    row = [np.round(generator.normal(0.702, 0.005, size), 3) for size in (5, 6, 7)]
+    other = [np.round(generator.normal(0.700, 0.005, size), 3) for size in (7, 5, 5)]
     estimate, low, high = probability_of_improvement(row, other)
     assert estimate == pytest.approx(share_of_wins(row, other)) and 0 <= low <= estimate <= high <= 1
     assert probability_of_improvement(other, row)[0] == pytest.approx(1 - estimate)
 
 
 def test_the_bootstrap_resamples_runs_within_each_pair():
-    row, other = [[0.70, 0.71, 0.72], [0.80, 0.83, 0.84]], [[0.705, 0.700, 0.715], [0.81, 0.82, 0.80]]
+    row = [[0.70, 0.71, 0.72, 0.705, 0.69], [0.80, 0.83, 0.84, 0.81, 0.82]]
+    other = [[0.705, 0.700, 0.715, 0.70, 0.71], [0.81, 0.82, 0.80, 0.835, 0.79]]
     generator, draws = np.random.default_rng(0), []
     for _ in range(4000):
         samples = [[generator.choice(each, len(each)) for each in side] for side in (row, other)]
@@ -119,7 +121,8 @@ def test_the_bootstrap_resamples_runs_within_each_pair():
 
 
 def test_the_intervals_are_those_of_scipys_bootstrap_with_the_same_seed():
-    row, other = [[0.70, 0.71, 0.72], [0.80, 0.83, 0.84, 0.81]], [[0.705, 0.70, 0.715, 0.71], [0.81, 0.82]]
+    row = [[0.70, 0.71, 0.72, 0.69, 0.70], [0.80, 0.83, 0.84, 0.81, 0.82, 0.80]]
+    other = [[0.705, 0.70, 0.715, 0.71, 0.70, 0.69], [0.81, 0.82, 0.80, 0.83, 0.79]]
     options = {"n_resamples": RESAMPLES, "method": "percentile", "vectorized": False}
     for strata, statistic, found in (
         (row + other, lambda *each: share_of_wins(each[:2], each[2:]), probability_of_improvement(row, other)),
@@ -127,6 +130,34 @@ def test_the_intervals_are_those_of_scipys_bootstrap_with_the_same_seed():
     ):
         made = stats.bootstrap(strata, statistic, rng=np.random.default_rng(SEED), **options)
         assert found[1:] == pytest.approx(tuple(made.confidence_interval), abs=1e-14)
+
+
+def test_with_fewer_than_five_runs_of_some_cell_there_is_a_value_and_no_bootstrap_interval():
+    five, three = [0.70, 0.71, 0.72, 0.69, 0.70], [0.60, 0.61, 0.62]  # every run of one beats every run of the other
+    assert probability_of_improvement([five, five], [five, three])[1:] == (None, None)
+    assert probability_of_improvement([five], [three]) == (1, None, None)
+    assert interquartile_mean([five, three[:2]])[1:] == (None, None)
+    assert interquartile_mean([five, five])[1] is not None
+
+
+def test_the_interval_of_a_mean_difference_is_scipys_t_interval_over_pairs_from_three_pairs_on():
+    differences = [0.011, 0.004, 0.017, -0.002]
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    found = mean_difference(differences)
+    assert found == pytest.approx((0.0075, expected.low, expected.high))
+    assert mean_difference(differences[:2]) == (pytest.approx(0.0075), None, None)
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 13])
+def test_the_interval_over_pairs_covers_the_mean_of_all_pairs_and_is_too_narrow_where_pairs_depend_on_each_other(pairs):
+    generator = np.random.default_rng(pairs)
+    own = 0.01 + generator.normal(0, 0.006, (4000, pairs)) + generator.normal(0, 0.003, (4000, pairs))  # pair and runs
+    shared = own + generator.normal(0, 0.006, (4000, 1))  # what one network does to all pairs that have it
+    covered = {}
+    for name, studies in (("independent", own), ("shared", shared)):
+        intervals = [mean_difference(study.tolist()) for study in studies]
+        covered[name] = np.mean([low <= 0.01 <= high for _, low, high in intervals])
+    assert covered["independent"] == pytest.approx(0.95, abs=0.012) and covered["shared"] < 0.92, covered
 
 
 # ---- the table
@@ -143,7 +174,35 @@ def test_a_row_has_its_mean_over_pairs_and_its_difference_to_baseline_and_plain_
     assert float(lines["kd"]["over_plain"]) == pytest.approx(means["kd"] - means["ce"])
     assert (lines["sp"]["wins"], lines["sp"]["pairs"], lines["sp"]["n"]) == ("3", "3", "9")
     assert float(lines["sp"]["better"]) == 1 and lines["kd"]["better"] == lines["student (ce)"]["iqm"] == ""
-    assert float(lines["kd"]["iqm_low"]) <= float(lines["kd"]["iqm"]) <= float(lines["kd"]["iqm_high"])
+    assert lines["kd"]["iqm"] and lines["kd"]["iqm_low"] == lines["sp"]["better_low"] == ""  # three seeds
+
+
+def test_intervals_over_pairs_are_printed_and_those_of_the_bootstrap_with_five_seeds_only(tmp_path):
+    for seeds, printed in ((3, False), (5, True)):
+        table = across_table(protocol_of(tmp_path / str(seeds), records_of_pairs(seeds=seeds)))
+        line = next(line for line in table.lines if line.label == "hint")
+        cells = dict(zip(table.heads, line.cells, strict=True))
+        assert [bool(cells[head].small_print) for head in table.heads[-2:]] == [printed] * 2
+        scores = {
+            (r.run["student"], r.run["method"], r.run["seed"]): r.score["top1"] for r in records_of_pairs(seeds=5)
+        }
+        gains = [
+            np.mean([scores[student, "hint", seed] - scores[student, "kd", seed] for seed in range(seeds)])
+            for _, student in PAIRS
+        ]
+        half_width = stats.t.ppf(0.975, 2) * np.std(gains, ddof=1) / np.sqrt(3)
+        low, high = (100 * (np.mean(gains) + sign * half_width) for sign in (-1, 1))
+        assert cells["minus kd"].small_print == f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+        tidy = next(one for one in csv.DictReader(io.StringIO(to_csv(table))) if one["row"] == "hint")
+        assert float(tidy["over_baseline_low"]) == pytest.approx(low)
+    two = across_table(protocol_of(tmp_path / "two", records_of_pairs(PAIRS[:2])))
+    assert not any(cell.small_print for line in two.lines for cell in line.cells)
+
+
+def test_the_caption_says_that_the_interval_over_pairs_is_too_narrow_where_they_depend_on_each_other(tmp_path):
+    text = across_table(protocol_of(tmp_path, records_of_pairs())).caption
+    assert "t interval over pairs" in text and "too narrow where their results depend on each other" in text
+    assert "where each cell has 5 seeds" in text
 
 
 def test_the_caption_has_the_tests_of_the_ranks_and_says_that_pairs_share_networks(tmp_path):

@@ -11,11 +11,18 @@ from test_report import RECIPE, a_record, a_run, a_store
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.records.protocols import protocols
-from benchmark.report.statistics.families import against
+from benchmark.report.statistics.families import against, all_pairs
 from benchmark.report.statistics.model import fit_pair
+from benchmark.report.statistics.power import detectable
 from benchmark.report.tables.accuracy import accuracy_table
 from benchmark.report.tables.comparison_table import comparison_table, heads
-from benchmark.report.tables.comparisons import baseline_contrasts, compare_rows, detectable_sentence
+from benchmark.report.tables.comparisons import (
+    baseline_contrasts,
+    compare_rows,
+    declared_rows,
+    detectable_sentence,
+    with_declared,
+)
 from benchmark.report.tables.text_formats import to_csv, to_markdown
 
 VALUES = {"ce": (0.69, 0.68, 0.70), "kd": (0.701, 0.703, 0.705), "sp": (0.702, 0.701, 0.706), "hint": (0.71,)}
@@ -37,9 +44,10 @@ def only_protocol(store):
     return protocol
 
 
-def comparison_of(store, method, against):
+def comparison_of(store, method, against, declared="kd"):
     """The comparison of a method with a baseline."""
-    found = compare_rows(only_protocol(store), Predictions(store).correct)
+    protocol = only_protocol(store)
+    found = with_declared(protocol, compare_rows(protocol, Predictions(store).correct), declared)
     (one,) = [each for each in found if (each.cell.row.method, each.baseline.row.method) == (method, against)]
     return one
 
@@ -71,8 +79,38 @@ def test_an_interval_is_simultaneous_over_the_rows_compared_with_the_baseline(tm
 def test_verdicts_follow_the_simultaneous_interval(tmp_path):
     store = pair_store(tmp_path, VALUES | {"lp": (0.5, 0.51, 0.505)})
     verdicts = {method: comparison_of(store, method, "kd").verdict for method in ("sp", "lp", "hint")}
-    assert verdicts == {"sp": "cannot be told", "lp": "worse", "hint": "cannot be told"}
+    assert verdicts == {"sp": "cannot be told", "lp": "worse", "hint": "one run"}
     assert comparison_of(store, "kd", "lp").verdict == "better"
+
+
+def test_the_named_baseline_and_the_plain_student_have_dunnetts_contrasts_and_all_others_tukeys(tmp_path):
+    store = pair_store(tmp_path, VALUES | {"lp": (0.69, 0.70, 0.695)})
+    protocol = only_protocol(store)
+    assert [row.label for row in declared_rows(protocol)] == ["kd", "student (ce)"]
+    assert [row.label for row in declared_rows(protocol, "sp")] == ["sp", "student (ce)"]
+    assert [row.label for row in declared_rows(protocol, "nobody")] == ["student (ce)"]
+    model = protocol.models[protocol.pairs[0]]
+    for declared in ("kd", "sp"):
+        for one in with_declared(protocol, compare_rows(protocol), declared):
+            row, base = one.cell.row, one.baseline.row
+            named = base.method in (declared, "ce")
+            assert one.contrast == (against(model, base)[row] if named else all_pairs(model)[row, base])
+            assert (one.contrast.source, one.all_pairs_p) == (
+                "Dunnett" if named else "Tukey",
+                all_pairs(model)[row, base].p,
+            )
+
+
+def test_a_row_with_one_run_has_interval_and_p_and_no_verdict_whichever_side_it_is_on(tmp_path):
+    store = pair_store(tmp_path, VALUES | {"hint": (0.9,)})
+    for method, base in (("hint", "kd"), ("hint", "ce"), ("hint", "sp"), ("sp", "hint"), ("ce", "hint")):
+        one = comparison_of(store, method, base)
+        assert one.contrast.p < 0.001 and one.contrast.low * one.contrast.high > 0 and one.verdict == "one run"
+    table = comparison_table(only_protocol(store), compare_rows(only_protocol(store)))
+    verdicts = {line.cells[-1].text for line in table.lines if "hint" in (line.label, line.cells[0].text)}
+    assert verdicts == {"one run"} and "A row with one run has an interval" in table.caption
+    cells = {line.label: line.cells[0] for line in accuracy_table(only_protocol(store)).lines}
+    assert not cells["hint"].bold and not cells["hint"].mark and cells["kd"].bold
 
 
 def test_a_pair_with_one_seed_has_differences_and_no_verdict(tmp_path):
@@ -202,6 +240,27 @@ def test_print_has_the_usual_baselines_and_page_and_csv_have_all(tmp_path):
     assert len(table.lines) == 12
 
 
+def test_the_table_says_what_each_line_is_by_and_the_caption_what_is_by_which(tmp_path):
+    store = pair_store(tmp_path)
+    table = comparison_table(only_protocol(store), compare_rows(only_protocol(store)))
+    names = {(line.cells[0].text, line.cells[4].small_print) for line in table.lines}
+    assert names == {("kd", ""), ("student (ce)", ""), ("sp", "Tukey"), ("hint", "Tukey")}
+    assert "against kd or student (ce): all rows against that one (Dunnett)" in table.caption
+    assert "against any other row: all pairs of rows (Tukey)" in table.caption
+
+
+def test_where_variances_differ_other_baselines_have_holms_p_and_the_caption_says_so(tmp_path):
+    wild = (0.3, 0.9, 0.5, 0.95, 0.2, 0.8)
+    values = {"ce": (0.690, 0.691, 0.689, 0.6905, 0.6895, 0.6902)}
+    values |= {m: tuple(v + i / 100 for v in values["ce"][i:] + values["ce"][:i]) for i, m in enumerate(("kd", "sp"))}
+    values |= {"lp": wild, "hint": tuple(v + 0.05 for v in values["ce"][2:] + values["ce"][:2])}
+    store = pair_store(tmp_path, values)
+    table = comparison_table(only_protocol(store), compare_rows(only_protocol(store)))
+    sources = {(line.cells[0].text, line.cells[4].small_print) for line in table.lines}
+    assert {("kd", "paired t, Bonferroni"), ("sp", "paired t, Holm")} <= sources
+    assert "Bonferroni’s for all pairs of rows, p and verdict Holm’s" in table.caption
+
+
 def test_csv_is_in_percentage_points_and_names_the_records_of_both_sides(tmp_path):
     store = pair_store(tmp_path)
     table = comparison_table(only_protocol(store), compare_rows(only_protocol(store)))
@@ -214,17 +273,31 @@ def test_csv_is_in_percentage_points_and_names_the_records_of_both_sides(tmp_pat
     numbers = [float(line[name]) for name in ("difference", "low", "high", "p", "error", "degrees")]
     points = [100 * found.difference, 100 * found.low, 100 * found.high]
     assert numbers == pytest.approx([*points, found.p, 100 * found.error, found.degrees], rel=1e-6)
-    assert (line["n"], line["sign_flip_p"], line["source"]) == ("1", "", "model")
+    assert (line["n"], line["sign_flip_p"], line["source"]) == ("1", "", "Dunnett")
     runs = [a_run("hint"), *(a_run("ce", seed, teacher=None) for seed in range(3))]
     assert line["records"].split() == [f"{run.id}-1" for run in runs]
 
 
 def test_the_caption_states_what_is_found_in_four_of_five_cases(tmp_path):
     text = comparison_table(only_protocol(pair_store(tmp_path)), []).caption
-    assert "Found in 80 % of cases" in text and "for this one teacher" in text
+    assert "Found in 80 % of cases between rows with 3 seeds: " in text and "for this one teacher" in text
     single = pair_store(tmp_path / "single", {"kd": (0.7,), "sp": (0.71,)})
     assert "no difference can be told from chance" in comparison_table(only_protocol(single), []).caption
     assert detectable_sentence(only_protocol(single)) == ""
+
+
+def test_the_detectable_difference_is_that_of_rows_with_all_their_seeds(tmp_path):
+    values = VALUES | {"lp": (0.69, 0.70, 0.695)}
+    full = pair_store(tmp_path / "full", {method: own for method, own in values.items() if len(own) == 3})
+    first, other = (only_protocol(store) for store in (full, pair_store(tmp_path / "single", values)))
+    found = [detectable(protocol.models[protocol.pairs[0]]) for protocol in (first, other)]
+    model = other.models[other.pairs[0]]
+    sd = model.residual.sd * np.sqrt(2 / 3)
+    for each in found:
+        assert (each.seeds, each.alone) == (3, pytest.approx(found[0].alone))
+        assert 2.5 * sd < each.alone < each.family  # as for two rows with three seeds, not for one with a single run
+    assert found[1].family > found[0].family  # one comparison more
+    assert "A row with one run" not in detectable_sentence(first) and "A row with one run" in detectable_sentence(other)
 
 
 def test_bold_is_the_best_mean_and_pairing_by_seed_tells_the_others_from_it(tmp_path):

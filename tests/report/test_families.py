@@ -7,8 +7,22 @@ import pytest
 from scipy import stats
 
 from benchmark.report.statistics.equal_variances import statistic
-from benchmark.report.statistics.families import against, all_pairs_p, best_rows, family_loadings
-from benchmark.report.statistics.max_t import max_t_p, max_t_quantile, product_structure, studentized_range_p
+from benchmark.report.statistics.families import (
+    Contrast,
+    against,
+    all_pairs,
+    best_rows,
+    family_loadings,
+    leading_rows,
+    verdicts_over_pairs,
+)
+from benchmark.report.statistics.max_t import (
+    max_t_p,
+    max_t_quantile,
+    product_structure,
+    studentized_range_p,
+    studentized_range_quantile,
+)
 from benchmark.report.statistics.model import fit_pair
 from benchmark.report.statistics.summary import Spread, pooled
 
@@ -101,7 +115,7 @@ def test_a_constant_shift_of_a_seed_changes_no_difference_and_no_error():
 def test_rows_that_no_chain_of_seeds_joins_are_not_compared():
     model = fit_pair({"a": {0: 0.7, 1: 0.71}, "b": {0: 0.69, 1: 0.72}, "c": {5: 0.6, 6: 0.61}})
     assert model.difference("a", "c") is None and against(model, "c") == {"a": None, "b": None}
-    assert all_pairs_p(model, "a", "c") is None and best_rows(model) == (None, set())
+    assert all_pairs(model)["a", "c"] is None and best_rows(model) == (None, set())
     chain = fit_pair({"a": {0: 0.7, 1: 0.71}, "b": {1: 0.70, 2: 0.72}, "c": {2: 0.6}})
     assert chain.difference("a", "c") == pytest.approx(0.71 - 0.70 + 0.72 - 0.6)
 
@@ -113,12 +127,26 @@ def test_single_seeds_have_differences_and_no_verdict():
     assert best_rows(model) == (None, set()) and model.between_seeds is None
 
 
-def test_a_row_with_one_seed_is_compared_by_the_spread_of_the_others():
+def test_a_row_with_one_run_has_an_interval_by_the_spread_of_the_others_and_no_verdict():
     model = fit_pair(COLUMN | {"new": {1: 0.9}})
     assert model.residual.sd == pytest.approx(balanced_residual(COLUMN))
     expected = 0.9 - (0.684 + 0.012 * 0) - 0.0
     assert model.difference("new", "ce") == pytest.approx(expected - seed_shift(1), abs=1e-12)
-    assert against(model, "ce")["new"].verdict == "better"
+    found = against(model, "ce")["new"]
+    assert found.low > 0 and found.p < 0.001 and found.verdict == "one run"
+    assert {contrast.verdict for contrast in against(model, "new").values()} == {"one run"}
+    assert against(model, "ce")["sp"].verdict == against(fit_pair(COLUMN), "ce")["sp"].verdict == "better"
+    every = all_pairs(model)
+    assert every["new", "kd"].verdict == every["kd", "new"].verdict == "one run" and every["sp", "ce"].low > 0
+
+
+def test_a_row_with_one_run_is_neither_best_nor_marked_and_takes_no_mark_from_others():
+    for top1 in (0.9, 0.7, 0.5):
+        model = fit_pair(COLUMN | {"new": {1: top1}})
+        assert best_rows(model) == best_rows(fit_pair(COLUMN)) == ("sp", set())
+        assert leading_rows(model, set(model.rows)) == ({"sp"}, {"kd"})
+    near = {"a": {0: 0.70, 1: 0.71, 2: 0.70}, "b": {0: 0.705, 1: 0.70, 2: 0.70}, "far": {0: 0.8}}
+    assert best_rows(fit_pair(near)) == ("a", {"b"})
 
 
 def seed_shift(seed):
@@ -131,7 +159,8 @@ def test_without_noise_every_difference_is_told_apart():
     model = fit_pair({"a": {0: 0.70, 1: 0.71}, "b": {0: 0.69, 1: 0.70}, "c": {0: 0.70, 1: 0.71}})
     found = against(model, "b")
     assert (found["a"].p, found["a"].verdict, found["c"].verdict) == (0, "better", "better")
-    assert against(model, "a")["c"].p == 1 and all_pairs_p(model, "a", "c") == 1 and all_pairs_p(model, "a", "b") == 0
+    every = all_pairs(model)
+    assert against(model, "a")["c"].p == 1 and every["a", "c"].p == 1 and every["a", "b"].p == 0
     assert best_rows(model) == ("a", {"c"})
 
 
@@ -170,7 +199,8 @@ def test_a_table_with_gaps_agrees_with_the_multivariate_t_distribution(baseline,
     degrees = model.residual.degrees
     draws = stats.multivariate_t(shape=shape, df=degrees, seed=1).rvs(200_000)
     expected = (np.abs(draws).max(1) > limit).mean()
-    assert max_t_p(limit, family_loadings(model, baseline), degrees) == pytest.approx(expected, abs=0.004)
+    loadings = family_loadings(model, baseline, [model.rows[i] for i in others])
+    assert max_t_p(limit, loadings, degrees) == pytest.approx(expected, abs=0.004)
 
 
 def test_a_product_structure_is_recovered():
@@ -187,11 +217,33 @@ def test_tukeys_p_is_that_of_scipys_studentized_range(count, degrees):
         assert studentized_range_p(t, count, degrees) == pytest.approx(expected, abs=2e-6)
 
 
-def test_tukeys_p_is_symmetric_and_never_below_dunnetts():
+@pytest.mark.parametrize(("count", "degrees"), [(2, 3), (3, 4), (10, 18), (22, 42)])
+def test_tukeys_limit_is_that_of_scipys_studentized_range(count, degrees):
+    expected = stats.studentized_range.ppf(0.95, count, degrees) / math.sqrt(2)
+    assert studentized_range_quantile(count, degrees) == pytest.approx(expected, abs=1e-4)
+
+
+def test_tukeys_interval_is_the_difference_and_its_limit_times_the_error_and_is_mirrored():
     model = fit_pair(COLUMN)
-    for baseline in COLUMN:
+    every, limit = all_pairs(model), stats.studentized_range.ppf(0.95, 4, 6) / math.sqrt(2)
+    assert len(every) == 12
+    for a, b in every:
+        found, error = every[a, b], balanced_residual(COLUMN) * math.sqrt(2 / 3)
+        mean = np.mean([COLUMN[a][seed] - COLUMN[b][seed] for seed in range(3)])
+        assert (found.low, found.high) == pytest.approx((mean - limit * error, mean + limit * error), abs=1e-6)
+        p = stats.studentized_range.sf(math.sqrt(2) * abs(mean) / error, 4, 6)
+        assert (found.p, found.source, found.degrees) == (pytest.approx(p, abs=3e-6), "Tukey", 6)
+        assert (every[b, a].low, every[b, a].p) == (pytest.approx(-found.high), found.p)
+        opposite = {"better": "worse", "worse": "better", "cannot be told": "cannot be told"}
+        assert every[b, a].verdict == opposite[found.verdict]
+
+
+def test_tukeys_p_is_never_below_dunnetts_and_its_interval_never_narrower():
+    model = fit_pair(incomplete_column())
+    for baseline in model.rows:
         for row, contrast in against(model, baseline).items():
-            assert all_pairs_p(model, row, baseline) == all_pairs_p(model, baseline, row) >= contrast.p - 1e-6
+            found = all_pairs(model)[row, baseline]
+            assert found.p >= contrast.p - 1e-6 and found.low <= contrast.low and found.high >= contrast.high
 
 
 # ---- the best of a column
@@ -230,10 +282,30 @@ def test_refuted_equal_variances_lead_to_paired_t_with_bonferroni_and_the_contra
     differences = [column["r1"][seed] - column["r0"][seed] for seed in range(6)]
     mean, error = np.mean(differences), np.std(differences, ddof=1) / math.sqrt(6)
     half_width = stats.t.ppf(1 - 0.025 / 8, 5) * error
-    assert (found["r1"].source, found["r1"].degrees) == ("paired t", 5)
+    assert (found["r1"].source, found["r1"].degrees) == ("paired t, Bonferroni", 5)
     assert (found["r1"].low, found["r1"].high) == pytest.approx((mean - half_width, mean + half_width))
     assert found["r1"].p == pytest.approx(min(1, 8 * stats.ttest_1samp(differences, 0).pvalue))
     assert found["wild"].high - found["wild"].low > 10 * (found["r1"].high - found["r1"].low)
+
+
+def test_against_rows_that_are_not_declared_the_paired_t_has_holms_p_for_all_pairs_and_bonferronis_intervals():
+    generator = np.random.default_rng(2)
+    column = {f"r{i}": dict(enumerate(0.70 + i / 150 + generator.normal(0, 0.003, 6))) for i in range(6)}
+    column["wild"] = dict(enumerate(0.7 + generator.normal(0, 0.1, 6)))
+    model = fit_pair(column)
+    assert model.unequal
+    pairs = [(a, b) for i, a in enumerate(column) for b in list(column)[i + 1 :]]
+    ps = {(a, b): stats.ttest_rel(list(column[a].values()), list(column[b].values())).pvalue for a, b in pairs}
+    every, largest = all_pairs(model), 0.0
+    for rank, (a, b) in enumerate(sorted(pairs, key=ps.get)):
+        largest = max(largest, min(1.0, (21 - rank) * ps[a, b]))
+        found = every[a, b]
+        assert (found.p, found.source) == (pytest.approx(largest), "paired t, Holm")
+        differences = [column[a][seed] - column[b][seed] for seed in range(6)]
+        half_width = stats.t.ppf(1 - 0.025 / 21, 5) * np.std(differences, ddof=1) / math.sqrt(6)
+        assert found.high - found.low == pytest.approx(2 * half_width)
+        assert (found.verdict in ("better", "worse")) == (largest < 0.05)
+    assert {contrast.verdict for contrast in every.values()} >= {"better", "worse", "cannot be told"}
 
 
 def test_the_statistic_is_scipys_levene_with_medians():
@@ -258,6 +330,20 @@ def test_equal_variances_are_refuted_in_one_of_twenty_tables_and_unequal_ones_mo
 
 def test_two_runs_a_row_are_too_few_to_test_variances():
     assert fit_pair({row: {0: values[0], 1: values[1]} for row, values in COLUMN.items()}).equal_variances_p is None
+
+
+# ---- several pairs of networks
+def a_contrast(p, difference=0.01, **changes):
+    """A contrast with a p."""
+    return Contrast(difference, 0.002, 18, difference - 0.001, difference + 0.001, p, **changes)
+
+
+def test_verdicts_over_several_pairs_are_by_holms_adjustment_of_those_that_have_one():
+    found = [a_contrast(0.03), a_contrast(0.001, -0.01), a_contrast(0.02), a_contrast(0.0, one_run=True), Contrast(0.5)]
+    # 0.001 x 3, then 0.02 x 2, then 0.03, which may not fall below 0.04
+    assert verdicts_over_pairs(found) == ["better", "worse", "better", "one run", "n too small"]
+    assert verdicts_over_pairs([a_contrast(0.03), a_contrast(0.04)]) == ["cannot be told"] * 2
+    assert verdicts_over_pairs([a_contrast(0.03)]) == ["better"] and verdicts_over_pairs([]) == []
 
 
 # ---- the spread between seeds

@@ -13,6 +13,7 @@ from benchmark.report.figures import protocol_figures
 from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.page.front import front
 from benchmark.report.page.sections import Section
+from benchmark.report.tables.comparisons import baseline_contrasts
 
 
 def front_of(tmp_path, records):
@@ -93,6 +94,36 @@ def test_a_finding_over_several_pairs_says_in_how_many_a_method_is_worse(tmp_pat
             made.append(a_record(a_run("kd", seed, student, teacher), 0.6 + gain + seed / 1000))
             made.append(a_record(a_run("sp", seed, student, teacher), 0.6 + abs(gain) + seed / 1000))
     assert front_of(tmp_path, made).findings[0].endswith(": sp (in 3 of 3 pairs); kd (in 2 of 3 pairs, worse in 1).")
+
+
+def test_counts_over_several_pairs_are_adjusted_for_looking_at_all_of_them_and_the_finding_says_so(tmp_path):
+    pairs = (("resnet56", "resnet20", 0.006), ("resnet110", "resnet32", 0.1), ("wrn_40_2", "wrn_16_2", 0.0))
+    wobbles = ((0.000, 0.002, -0.002), (0.001, -0.002, 0.001), (-0.001, 0.0, 0.001))
+    made = []
+    for teacher, student, gain in pairs:
+        for seed in range(3):
+            noise = {method: own[seed] for method, own in zip(("ce", "kd", "sp"), wobbles, strict=True)}
+            made.append(a_record(a_run("ce", seed, student, teacher=None), 0.6 + noise["ce"]))
+            made.append(a_record(a_run("kd", seed, student, teacher), 0.6 + gain + noise["kd"]))
+            made.append(a_record(a_run("sp", seed, student, teacher), 0.6 + noise["sp"]))
+    found = front_of(tmp_path, made)
+    contrasts = baseline_contrasts(found.section.protocol, found.section.protocol.baseline_row("ce"))
+    alone = [c.verdict for (row, _), c in contrasts.items() if row.label == "kd"]
+    assert sorted(alone) == ["better", "better", "cannot be told"]
+    ps = sorted(c.p for (row, _), c in contrasts.items() if row.label == "kd")
+    assert ps[0] * 3 < 0.05 < ps[1] * 2
+    assert "on some pair (Holm’s adjustment over the pairs): kd (in 1 of 3 pairs)." in found.findings[0]
+    assert next(line.mark for line in found.lines if line.label == "kd") == "▲ 1"
+
+
+def test_a_row_with_one_run_is_in_no_finding_and_has_no_mark(tmp_path):
+    scores = {"ce": (0.60, 0.601, 0.602), "kd": (0.602, 0.6, 0.601), "sp": (0.75,)}
+    runs = [(m, s) for m, own in scores.items() for s in range(len(own))]
+    made = [a_record(a_run(m, s, teacher=None if m == "ce" else "resnet56"), scores[m][s]) for m, s in runs]
+    found = front_of(tmp_path, made)
+    assert found.findings[0] == "None of 2 methods is better than the plain student by more than chance."
+    line = next(line for line in found.lines if line.label == "sp")
+    assert line.mark == "" and line.interval and "between rows with 3 seeds" in found.trust
 
 
 def test_the_figure_beside_the_board_is_the_forest_without_published_numbers(far_apart):

@@ -114,6 +114,16 @@ def test_a_dot_for_each_seed_stands_at_its_difference(tmp_path):
         assert f"seed {seed}: {difference:+.2f} points" in found
 
 
+def test_a_row_with_one_run_is_hollow_in_the_forest_and_its_mark_says_so(tmp_path):
+    records = [record for record in full_records() if (record.run["method"], record.run["seed"] > 0) != ("sp", True)]
+    protocol = lone_protocol(tmp_path, records)
+    (spec,) = forest_figures(protocol)
+    figure = draw_figure(spec, protocol, styles_of([protocol]))
+    own = [text for row, text in titles(figure) if row == "sp"]
+    assert own and all(text.endswith(": one run") and " to " in text for text in own)
+    assert "Hollow: one run or n too small" in spec.caption and "Tukey" in spec.caption
+
+
 def test_a_name_in_a_mark_is_escaped():
     code = f'["{NASTY}", "a & b"]'.encode().hex()
     assert resolve_tags(f'<g id="{PREFIX}{code}">') == (

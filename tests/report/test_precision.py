@@ -5,6 +5,7 @@ import io
 import math
 import re
 
+import numpy as np
 import pytest
 from scipy import stats
 from test_report import RECIPE, a_record, a_run, a_store
@@ -12,6 +13,8 @@ from test_report import RECIPE, a_record, a_run, a_store
 from benchmark.report.build import build
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.protocols import protocols
+from benchmark.report.statistics.families import against
+from benchmark.report.statistics.model import fit_pair
 from benchmark.report.tables.accuracy import accuracy_table
 from benchmark.report.tables.latex import to_latex
 from benchmark.report.tables.precision import HEADS, precision_tables
@@ -145,7 +148,7 @@ def test_a_row_minus_the_plain_student_shows_what_the_mean_of_rows_cancels(tmp_p
     pairs = [
         (KD["bf16"][seed] - CE["bf16"][seed], KD["fp32"][seed] - CE["fp32"][seed]) for seed in range(3)
     ]  # the gain over the plain student in each precision
-    assert numbers(line, "difference", "low", "high") == pytest.approx(interval_by_loops(pairs), abs=1e-6)
+    assert numbers(line, "difference") == pytest.approx([interval_by_loops(pairs)[0]], abs=1e-6)
     gains = [100 * sum(side[i] for side in pairs) / 3 for i in range(2)]
     assert numbers(line, "bf16_percent", "fp32_percent") == pytest.approx(gains)
     assert (line["n"], len(line["records"].split())) == ("3", 12)
@@ -156,6 +159,53 @@ def test_a_row_minus_the_plain_student_shows_what_the_mean_of_rows_cancels(tmp_p
         "kd − student (ce)",
         "sp − student (ce)",
     ]
+
+
+def gap_model(**columns):
+    """(Effects against the first row, their standard error, degrees of freedom): gap = row + seed by normal equations.
+
+    columns: row -> values in both precisions; gaps in points.
+    """
+    rows, seeds = len(columns), 3
+    design, gaps = [], []
+    for i, values in enumerate(columns.values()):
+        for seed, (bf16, fp32) in enumerate(zip(values["bf16"], values["fp32"], strict=True)):
+            design.append([1.0, *(float(i == k) for k in range(1, rows)), *(float(seed == k) for k in range(1, seeds))])
+            gaps.append(100 * (bf16 - fp32))
+    design, gaps = np.array(design), np.array(gaps)
+    normal = np.linalg.inv(design.T @ design)
+    found = normal @ design.T @ gaps
+    degrees = len(gaps) - design.shape[1]
+    sd = math.sqrt(float(((gaps - design @ found) ** 2).sum()) / degrees)
+    return found[1:rows], sd * math.sqrt(normal[1, 1]), degrees
+
+
+def test_what_a_precision_does_to_a_difference_has_dunnetts_interval_by_the_gaps_of_all_rows(tmp_path):
+    lines = lines_of(tmp_path, records_of_three_methods())
+    effects, error, degrees = gap_model(ce=CE, kd=KD, sp=SP)
+    draws = stats.multivariate_t(shape=[[1, 0.5], [0.5, 1]], df=degrees, seed=1).rvs(200_000)
+    limit = np.quantile(np.abs(draws).max(1), 0.95)  # of two differences to one row
+    for row, effect in zip(("kd", "sp"), effects, strict=True):
+        found = numbers(lines[f"{row} − student (ce)"], "difference", "low", "high")
+        assert found == pytest.approx([effect, effect - limit * error, effect + limit * error], abs=0.01)
+    assert degrees == 4
+
+
+def test_of_precisions_without_effect_a_difference_is_called_beyond_zero_in_one_of_twenty_studies():
+    generator, wrong, lone = np.random.default_rng(3), 0, 0
+    for _ in range(150):
+        gaps = generator.normal(0, 0.003, (6, 3)) + generator.normal(0, 0.002, 3)
+        contrasts = against(fit_pair({i: dict(enumerate(row)) for i, row in enumerate(gaps)}), 0).values()
+        wrong += any(contrast.low > 0 or contrast.high < 0 for contrast in contrasts)
+        lone += any(stats.ttest_rel(row, gaps[0]).pvalue < 0.05 for row in gaps[1:])
+    assert wrong / 150 < 0.09 and lone / 150 > 0.12, (wrong, lone)
+
+
+def test_a_row_with_one_seed_in_both_precisions_has_an_interval_and_no_verdict(tmp_path):
+    single = {word: own[:1] for word, own in KD.items()}
+    records = [*records_in_both("kd", single), *records_in_both("sp", SP), *records_in_both("ce", CE, teacher=None)]
+    line = lines_of(tmp_path, records)["kd − student (ce)"]
+    assert (line["n"], line["interval_within"]) == ("1", "one run") and line["low"] and line["high"]
 
 
 # ---- verdicts and caption
@@ -191,6 +241,7 @@ def test_the_caption_states_the_criterion_and_how_rows_are_averaged(tmp_path):
     (table,) = tables_of(tmp_path, records_of_three_methods()).values()
     assert "Limit: 0.5 points either way" in table.caption
     assert "In the mean of rows opposite changes cancel" in table.caption
+    assert "bf16 minus fp32 = row + seed is fitted to all rows" in table.caption and "(Dunnett" in table.caption
     assert "Not the same on both sides" not in table.caption
 
 

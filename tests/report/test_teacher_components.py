@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmark.report.statistics.blocks import Block, crossed_error, matched, seed_means
 from benchmark.report.statistics.components import RESIDUAL, TEACHER, products, quadratic_forms, solve
-from benchmark.report.statistics.families import against, all_pairs_p, best_rows
+from benchmark.report.statistics.families import against, all_pairs, best_rows
 from benchmark.report.statistics.model import fit_pair
 from benchmark.report.statistics.paired import Paired, paired_difference
 
@@ -177,7 +177,7 @@ def test_an_interaction_of_method_and_teacher_widens_comparisons_between_methods
     one, other = (fit_pair(each) for each in (column, twisted))
     assert other.components.variance("row × teacher") > 1
     assert other.error("r1", "r0") > 5 * one.error("r1", "r0") and other.degrees("r1", "r0") < 7
-    assert all_pairs_p(one, "r1", "r0") < 0.01 < all_pairs_p(other, "r1", "r0")
+    assert all_pairs(one)["r1", "r0"].p < 0.01 < all_pairs(other)["r1", "r0"].p
     assert best_rows(one) == ("r2", set()) and best_rows(other) == ("r2", {"r0", "r1"})
 
 

@@ -14,15 +14,15 @@ from benchmark.report.figures.style import BACKGROUND
 from benchmark.report.formatting import format_interval, format_points
 from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.statistics.blocks import matched
-from benchmark.report.statistics.families import Contrast
+from benchmark.report.statistics.families import NO_VERDICT, Contrast
 from benchmark.report.tables.comparisons import BASELINE, baseline_contrasts
 from benchmark.report.tables.table import percent_level, teachers_phrase
 
 MAX_REACH = 2.5  # the axis extends to at most this multiple of the largest difference
 CAPTION = (
     "Top-1 accuracy after the last epoch minus that of {}, in percentage points, with {} intervals that hold for "
-    "all rows together (Dunnett), cut off at the frame. Small dots: seeds. Hollow: n too small. An interval that "
-    "contains 0 tells nothing apart; all {}."
+    "all rows together (Dunnett; against another row, picked in the table, Tukey), cut off at the frame. Small dots: "
+    "seeds. Hollow: one run or n too small, so no verdict. An interval that contains 0 tells nothing apart; all {}."
 )
 
 
@@ -72,10 +72,10 @@ def draw_forest(
 
 
 def draw_difference(axes: Axes, place: int, row: Row, difference: Contrast, options: dict[str, object]) -> None:
-    """Draw one difference with its interval; hollow without one."""
+    """Draw one difference with its interval; hollow without a verdict."""
     error = None if difference.high is None else [100 * (difference.high - difference.difference)]
-    hollow = BACKGROUND if difference.high is None else options["color"]
-    options = options | {"elinewidth": 1.6, "markersize": 5.5, "markerfacecolor": hollow, "zorder": 3}
+    inside = BACKGROUND if difference.verdict in NO_VERDICT else options["color"]
+    options = options | {"elinewidth": 1.6, "markersize": 5.5, "markerfacecolor": inside, "zorder": 3}
     line, _, bars = axes.errorbar([100 * difference.difference], [place], xerr=error, **options)
     interval = format_interval(difference.low, difference.high)
     reading = f"{format_points(difference.difference)} points, {interval}: {difference.verdict}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmark.report.formatting import count_of, format_interval, format_points, format_ratio
 from benchmark.report.page.leaderboard import Contrasts, full_pairs, mean_of, step_ratio
 from benchmark.report.records.cells import Pair, Protocol, Row
-from benchmark.report.statistics.families import BETTER, WORSE
-from benchmark.report.tables.comparisons import detectable, points_range
+from benchmark.report.statistics.families import BETTER, NO_VERDICT, WORSE, Contrast, verdicts_over_pairs
+from benchmark.report.statistics.power import detectable
+from benchmark.report.tables.comparisons import count_range, points_range
 from benchmark.report.tables.table import percent_level, run_counts, runs_per_cell, several_teachers
 
 NAMED = 3  # methods that a finding names
@@ -18,32 +19,43 @@ NAMED = 3  # methods that a finding names
 def better_sentence(protocol: Protocol, ranked: Sequence[Row], contrasts: Contrasts) -> str:
     """Which methods are better than the plain student by more than chance explains, and by how much."""
     methods = [row for row in ranked if row.kind == "method"]
-    if not contrasts or all(each.low is None for each in contrasts.values()):
+    if all(each.verdict in NO_VERDICT for each in contrasts.values()):
         return "No difference can be told from chance yet: that takes several seeds of the plain student and a method."
-    wins = {row: [c for (r, _), c in contrasts.items() if r == row and c.verdict == BETTER] for row in methods}
-    winners = sorted((row for row in methods if wins[row]), key=lambda row: -len(wins[row]))
+    counts, several = verdict_counts(methods, contrasts), len(full_pairs(protocol)) > 1
+    winners = sorted((row for row in methods if counts[row][BETTER]), key=lambda row: -counts[row][BETTER])
+    somewhere = " on some pair (Holm’s adjustment over the pairs)" if several else ""
     if not winners:
-        return f"None of {count_of(len(methods), 'method')} is better than the plain student by more than chance."
-    several = len(full_pairs(protocol)) > 1
-    verb, first = "is" if len(winners) == 1 else "are", wins[winners[0]][0]
+        none = f"None of {count_of(len(methods), 'method')}"
+        return f"{none} is better than the plain student by more than chance{somewhere}."
+    verb, firsts = "is" if len(winners) == 1 else "are", {row: contrasts_of(row, contrasts)[0] for row in winners}
+    first = firsts[winners[0]]
     interval = f" points, {percent_level()} interval {format_interval(first.low, first.high)}"
     named = [
-        f"{row.label} ({pairs_text(protocol, row, contrasts)})" if several
-        else f"{row.label} ({format_points(wins[row][0].difference)}{interval * (row == winners[0])})"
+        f"{row.label} ({pairs_text(protocol, counts[row])})" if several
+        else f"{row.label} ({format_points(firsts[row].difference)}{interval * (row == winners[0])})"
         for row in winners[:NAMED]
     ]  # fmt: skip
     more = f" and {len(winners) - NAMED} more" if len(winners) > NAMED else ""
     return (
         f"{len(winners)} of {count_of(len(methods), 'row')} with a teacher {verb} better than the plain student by "
-        f"more than chance explains{' on some pair' if several else ''}: {'; '.join(named)}{more}."
+        f"more than chance explains{somewhere}: {'; '.join(named)}{more}."
     )
 
 
-def pairs_text(protocol: Protocol, row: Row, contrasts: Contrasts) -> str:
+def contrasts_of(row: Row, contrasts: Contrasts) -> list[Contrast]:
+    """The contrasts of a row, by pair."""
+    return [contrast for (each, _), contrast in contrasts.items() if each == row]
+
+
+def verdict_counts(rows: Iterable[Row], contrasts: Contrasts) -> dict[Row, Counter[str]]:
+    """Row -> the number of pairs by verdict, adjusted for looking at all pairs."""
+    return {row: Counter(verdicts_over_pairs(contrasts_of(row, contrasts))) for row in rows}
+
+
+def pairs_text(protocol: Protocol, counts: Counter[str]) -> str:
     """In how many pairs a row is better than the plain student, and in how many worse."""
-    verdicts = [contrast.verdict for (each, _), contrast in contrasts.items() if each == row]
-    worse = f", worse in {verdicts.count(WORSE)}" if WORSE in verdicts else ""
-    return f"in {verdicts.count(BETTER)} of {len(full_pairs(protocol))} pairs{worse}"
+    worse = f", worse in {counts[WORSE]}" if counts[WORSE] else ""
+    return f"in {counts[BETTER]} of {len(full_pairs(protocol))} pairs{worse}"
 
 
 def cost_sentence(
@@ -56,7 +68,7 @@ def cost_sentence(
     if best not in ratios:
         return ""
     text = f"The best mean, {best.label}, costs {format_ratio(ratios[best])} the plain student’s training step"
-    counts = {row: Counter(c.verdict for (r, _), c in contrasts.items() if r == row) for row in ratios}
+    counts = verdict_counts(ratios, contrasts)
     better = [row for row in ratios if counts[row][BETTER] > counts[row][WORSE]]
     cheapest = min(better, key=ratios.get, default=best)
     other = f"; the cheapest of the better ones, {cheapest.label}, {format_ratio(ratios[cheapest])}"
@@ -80,5 +92,9 @@ def trust_sentence(protocol: Protocol) -> str:
     number = several_teachers(protocol)
     teachers = f"{number} teachers" if number else "one teacher"
     text = f"{runs_per_cell(run_counts(protocol))}, {teachers} for each pair."
-    family = [found[1] for model in protocol.models.values() if (found := detectable(model))]
-    return text + (f" A true difference of {points_range(family)} points is found in 80 % of cases." if family else "")
+    found = [each for model in protocol.models.values() if (each := detectable(model))]
+    if not found:
+        return text
+    seeds = count_range([each.seeds for each in found])
+    difference = points_range([each.family for each in found])
+    return f"{text} A true difference of {difference} points between rows with {seeds} seeds is found in 80 % of cases."

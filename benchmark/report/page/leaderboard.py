@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmark.report.figures.tradeoff import step_milliseconds
 from benchmark.report.formatting import format_interval, format_percent, format_points, format_ratio
 from benchmark.report.records.cells import Pair, Protocol, Row
-from benchmark.report.statistics.families import BETTER, WORSE, Contrast
+from benchmark.report.statistics.families import BETTER, WORSE, Contrast, verdicts_over_pairs
 
 MARKS = {BETTER: "▲", WORSE: "▼"}
 Contrasts = dict[tuple[Row, Pair], Contrast]  # to the plain student
@@ -22,7 +22,7 @@ class BoardLine:
     top1: str
     gain: str = ""  # over the plain student, points
     interval: str = ""  # with one pair
-    mark: str = ""
+    mark: str = ""  # with several pairs their number, adjusted for looking at all of them
     cost: str = ""  # of a training step, in steps of the plain student
 
 
@@ -59,7 +59,7 @@ def board_line(
     if len(own) == 1:
         interval = format_interval(own[0].low, own[0].high) if own[0].low is not None else ""
         return BoardLine(row.label, top1, gain, interval, MARKS.get(own[0].verdict, ""), cost)
-    verdicts = [each.verdict for each in own]
+    verdicts = verdicts_over_pairs(own)
     marks = [f"{MARKS[verdict]} {verdicts.count(verdict)}" for verdict in MARKS if verdict in verdicts]
     return BoardLine(row.label, top1, gain, "", " ".join(marks), cost)
 

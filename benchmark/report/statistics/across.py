@@ -1,4 +1,5 @@
-"""Statistics across pairs of networks: ranks with their tests, interquartile mean, probability of improvement.
+"""Statistics across pairs of networks: ranks with their tests, mean difference, interquartile mean, probability of
+improvement.
 
 J. Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006).
 R. Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, NeurIPS 2021.
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, studentized_range, trim_mean
 
-from benchmark.report.statistics.summary import LEVEL
+from benchmark.report.statistics.summary import LEVEL, summarise
 
 RESAMPLES, SEED = 2000, 20_26
-Interval = tuple[float, float, float]  # estimate, low, high
+MIN_PAIRS = 3  # for an interval over pairs
+MIN_RUNS = 5  # of each cell for a bootstrap: of three runs it repeats the same one too often, and is too narrow
+Interval = tuple[float, float | None, float | None]  # estimate, low, high; None: too few for an interval
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,60 @@ def cliques(averages: Sequence[float], critical_difference: float) -> list[tuple
     return groups
 
 
+def mean_difference(differences: Sequence[float]) -> Interval:
+    """The mean over pairs with its t interval, for pairs drawn at random and independent; none for two pairs.
+
+    Pairs that share a network may depend on each other; the interval is then too narrow.
+    """
+    found = summarise(differences)
+    return (found.mean, found.low, found.high) if found.n >= MIN_PAIRS else (found.mean, None, None)
+
+
 def interquartile_mean(strata: Sequence[Sequence[float]]) -> Interval | None:
-    """The mean of the middle half of all values, with a percentile interval that resamples within each stratum."""
-    if not strata or min(map(len, strata)) < 2:
+    """The mean of the middle half of all values, with a percentile interval that resamples within each stratum.
+
+    None for single values; no interval with fewer than MIN_RUNS in any stratum.
+    """
+    sizes = tuple(map(len, strata))
+    if min(sizes, default=0) < 2:
         return None
     arrays = [np.asarray(each, float) for each in strata]
-    resampled = [each[chosen] for each, chosen in zip(arrays, resamples(tuple(map(len, arrays))), strict=True)]
-    return with_interval(*(trim_mean(np.concatenate(each, axis=-1), 0.25, axis=-1) for each in (arrays, resampled)))
+    estimate = middle_mean(arrays)
+    if min(sizes) < MIN_RUNS:
+        return float(estimate), None, None
+    return with_interval(
+        estimate, middle_mean([each[chosen] for each, chosen in zip(arrays, resamples(sizes), strict=True)])
+    )
+
+
+def middle_mean(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The mean without the lowest and highest quarter of the values along the last axis of all arrays."""
+    return trim_mean(np.concatenate(arrays, axis=-1), 0.25, axis=-1)
 
 
 def probability_of_improvement(row: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Interval | None:
     """The chance that a run of the row beats one of the other on the same pair, averaged over pairs; ties count half.
 
     row, other: values by pair, in the same order of pairs.  The percentile interval resamples the runs of each cell.
+    None for single runs; no interval with fewer than MIN_RUNS in any cell.
     """
     sizes = tuple(map(len, (*row, *other)))
-    if not sizes or min(sizes) < 2:
+    if min(sizes, default=0) < 2:
         return None
+    tables = [pairwise_wins(mine, theirs) for mine, theirs in zip(row, other, strict=True)]
+    estimate = np.mean([wins.mean() for wins in tables])
+    if min(sizes) < MIN_RUNS:
+        return float(estimate), None, None
     counts = resample_counts(sizes)
-    shares, resampled = [], []
-    for mine, theirs, own, others in zip(row, other, counts[: len(row)], counts[len(row) :], strict=True):
-        gaps = np.subtract.outer(np.asarray(mine, float), np.asarray(theirs, float))
-        wins = (gaps > 1e-12) + 0.5 * (np.abs(gaps) <= 1e-12)  # (n, m) by pairing of runs
-        shares.append(wins.mean())
-        resampled.append(((own @ wins) * others).sum(-1) / wins.size)
-    return with_interval(np.mean(shares), np.mean(resampled, axis=0))
+    sides = zip(tables, counts[: len(row)], counts[len(row) :], strict=True)
+    resampled = [((own @ wins) * others).sum(-1) / wins.size for wins, own, others in sides]
+    return with_interval(estimate, np.mean(resampled, axis=0))
+
+
+def pairwise_wins(mine: Sequence[float], theirs: Sequence[float]) -> NDArray[np.float64]:
+    """(n, m) 1 where a value of the first beats one of the second, 0.5 for a tie, else 0."""
+    gaps = np.subtract.outer(np.asarray(mine, float), np.asarray(theirs, float))
+    return (gaps > 1e-12) + 0.5 * (np.abs(gaps) <= 1e-12)
 
 
 def with_interval(estimate: float, resampled: NDArray[np.float64]) -> Interval:

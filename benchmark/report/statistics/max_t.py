@@ -93,13 +93,30 @@ def scale_nodes(degrees: float) -> tuple[NDArray[np.float64], NDArray[np.float64
     return np.exp(logs), weights / weights.sum()
 
 
-@cache
+# ---- the range of several means
 def studentized_range_p(t: float, count: int, degrees: float) -> float:
-    """The p of a difference between two of `count` means that is t standard errors of a difference.
+    """The p of a difference between two of `count` means that is t standard errors of a difference: Tukey's."""
+    return step_of_p(1 - studentized_range_cdf(t, count, degrees))
 
-    P(range > q) with q = √2 t: given the largest mean z and the scale s, the others lie in (z − q s, z).
+
+@cache
+def studentized_range_cdf(t: float, count: int, degrees: float) -> float:
+    """The probability that no two of `count` means differ by more than t standard errors of a difference.
+
+    P(range <= q) with q = √2 t: given the largest mean z and the scale s, the others lie in (z − q s, z).
     """
     scale, scale_weights = scale_nodes(degrees)  # (S,)
     inside = ndtr(FACTOR_NODES[:, None]) - ndtr(FACTOR_NODES[:, None] - math.sqrt(2) * t * scale[None])  # (U, S)
-    below = count * (factor_weights() @ inside ** (count - 1) @ scale_weights)
-    return step_of_p(1 - float(below))
+    return float(count * (factor_weights() @ inside ** (count - 1) @ scale_weights))
+
+
+@cache
+def studentized_range_quantile(count: int, degrees: float, level: float = LEVEL) -> float:
+    """The limit, in standard errors of a difference, below which all differences lie with probability `level`."""
+    pairs = count * (count - 1) // 2
+    low, high = (
+        float(student_t.isf((1 - level) / 2 / number, degrees)) for number in (1, pairs)
+    )  # alone; Bonferroni's
+    if pairs == 1:
+        return low
+    return float(brentq(lambda t: studentized_range_cdf(t, count, degrees) - level, low, 1.001 * high + 1e-9))

@@ -11,15 +11,19 @@ import pandas as pd
 from benchmark.report.formatting import MISSING, format_interval, format_percent, format_points
 from benchmark.report.records.cells import Pair, Protocol, Row
 from benchmark.report.statistics.across import (
+    MIN_PAIRS,
+    MIN_RUNS,
     Interval,
     Ranks,
     interquartile_mean,
+    mean_difference,
     probability_of_improvement,
     rank_rows,
 )
+from benchmark.report.statistics.summary import rounded
 from benchmark.report.tables.comparison_table import format_p
 from benchmark.report.tables.comparisons import BASELINE
-from benchmark.report.tables.table import Table, TableCell, TableLine, scoring_sentence
+from benchmark.report.tables.table import Table, TableCell, TableLine, percent_level, scoring_sentence
 
 DIFFERENCES = ("over_baseline", "over_plain")  # names of a row's numbers
 
@@ -80,17 +84,23 @@ def row_numbers(
     protocol: Protocol, found: Overview, row: Row, base: Row | None, plain: Row | None
 ) -> dict[str, float | Interval | None]:
     """A row's numbers by name; accuracies as fractions."""
-    place = found.rows.index(row)
+    place, others = found.rows.index(row), [each for each in found.rows if each != row]
     values = {each: [list(protocol.cells[each, pair].by_seed.values()) for pair in found.pairs] for each in found.rows}
     return {
         "mean": found.means[row],
         "rank": float(found.ranks.averages[place]),
         "wins": int(found.ranks.wins[place]),
-        "over_baseline": found.means[row] - found.means[base] if base in found.means and row != base else None,
-        "over_plain": found.means[row] - found.means[plain] if plain and row != plain else None,
-        "iqm": interquartile_mean(gains(protocol, found, row, plain)) if plain and row != plain else None,
-        "better": probability_of_improvement(values[row], values[base]) if base in values and row != base else None,
+        "over_baseline": mean_difference(differences(protocol, found, row, base)) if base in others else None,
+        "over_plain": mean_difference(differences(protocol, found, row, plain)) if plain in others else None,
+        "iqm": interquartile_mean(gains(protocol, found, row, plain)) if plain in others else None,
+        "better": probability_of_improvement(values[row], values[base]) if base in others else None,
     }
+
+
+def differences(protocol: Protocol, found: Overview, row: Row, other: Row) -> list[float]:
+    """By pair, the row's mean minus the other's."""
+    means = [[protocol.cells[each, pair].summary().mean for each in (row, other)] for pair in found.pairs]
+    return [rounded(own - base) for own, base in means]
 
 
 def gains(protocol: Protocol, found: Overview, row: Row, plain: Row) -> list[list[float]]:
@@ -109,8 +119,10 @@ def caption(protocol: Protocol, found: Overview) -> str:
     return (
         f"{scoring_sentence(protocol)} {len(found.pairs)} pairs, which share networks, so fewer independent cases. "
         f"Rank 1 is best; Friedman p {format_p(ranks.friedman_p)}; ranks within {ranks.critical_difference:.2f} are "
-        "not told apart (Nemenyi). IQM: middle half of the gains over the plain student. Intervals: bootstrap of "
-        f"runs.{left_out}"
+        f"not told apart (Nemenyi). Minus: {percent_level()} t interval over pairs, from {MIN_PAIRS} on, each row by "
+        "itself, as if pairs were drawn at random; too narrow where their results depend on each other, as through a "
+        "shared network. IQM: middle half of the gains over the plain student; its interval and that of P: bootstrap "
+        f"of runs, where each cell has {MIN_RUNS} seeds.{left_out}"
     )
 
 
@@ -121,10 +133,19 @@ def line_cells(numbers: dict[str, float | Interval | None], references: Iterable
         TableCell(format_percent(numbers["mean"])),
         TableCell(f"{numbers['rank']:.2f}"),
         TableCell(str(numbers["wins"])),
-        *(TableCell(MISSING if numbers[name] is None else format_points(numbers[name])) for name in references),
-        TableCell(format_points(iqm[0]), format_interval(*iqm[1:])) if iqm else TableCell(MISSING),
-        TableCell(f"{better[0]:.2f}", f"{better[1]:.2f} to {better[2]:.2f}") if better else TableCell(MISSING),
-    )
+        *(points_cell(numbers[name]) for name in references),
+        points_cell(iqm),
+        TableCell(f"{better[0]:.2f}", "" if better[1] is None else f"{better[1]:.2f} to {better[2]:.2f}")
+        if better else TableCell(MISSING),
+    )  # fmt: skip
+
+
+def points_cell(interval: Interval | None) -> TableCell:
+    """A difference in points, with its interval where there is one."""
+    if interval is None:
+        return TableCell(MISSING)
+    estimate, *limits = interval
+    return TableCell(format_points(estimate), "" if None in limits else format_interval(*limits))
 
 
 def tidy_line(
@@ -133,14 +154,19 @@ def tidy_line(
     """A row as a line of CSV; accuracies in percent, differences in points, probabilities as fractions."""
     terms = dict(protocol.terms)
     entries = [entry for pair in found.pairs for entry in protocol.cells[row, pair].scored]
-    points = {"top1_percent": numbers["mean"]} | {name: numbers[name] for name in DIFFERENCES}
-    points |= dict(zip(("iqm", "iqm_low", "iqm_high"), numbers["iqm"] or (None,) * 3, strict=True))
-    names = ("better", "better_low", "better_high")
+    points = {"top1_percent": numbers["mean"]}
+    for name in (*DIFFERENCES, "iqm"):
+        points |= interval_columns(name, numbers[name])
     return (
         {"protocol": protocol.label, "dataset": terms["dataset"], "judge": terms["judge"], "row": row.label}
         | {"method": row.method, "knobs": row.knobs, "n": len(entries), "pairs": len(found.pairs)}
         | {name: None if value is None else 100 * value for name, value in points.items()}
         | {"average_rank": numbers["rank"], "wins": numbers["wins"]}
-        | dict(zip(names, numbers["better"] or (None,) * 3, strict=True))
+        | interval_columns("better", numbers["better"])
         | {"records": " ".join(dict.fromkeys(entry.name for entry in entries))}
     )
+
+
+def interval_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """The columns of an estimate and its limits."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval or (None,) * 3, strict=True))

@@ -9,8 +9,15 @@ import pandas as pd
 from benchmark.report.formatting import MISSING, count_of, format_interval, format_points
 from benchmark.report.records.cells import Protocol
 from benchmark.report.statistics.blocks import key_text, seed_of, teacher_of
-from benchmark.report.statistics.families import PAIRED
-from benchmark.report.tables.comparisons import BASELINE, Comparison, detectable_sentence, fallback_sentence
+from benchmark.report.statistics.families import DUNNETT
+from benchmark.report.tables.comparisons import (
+    BASELINE,
+    Comparison,
+    declared_rows,
+    detectable_sentence,
+    fallback_sentence,
+    with_declared,
+)
 from benchmark.report.tables.table import (
     Table,
     TableCell,
@@ -27,25 +34,26 @@ SEVERAL_TEACHERS = (
     "Interval and p values cover what another teacher would change: for all rows that have one alike, which matters "
     "against a row without, and for each row on its own, as far as runs show it. n: pairs of runs."
 )
+HOLM = "There, against rows other than those, intervals are Bonferroni’s for all pairs of rows, p and verdict Holm’s."
 FLIP_HEADS = ("sign-flip p", "Holm p")  # only where n allows them to reach 5 %
 
 
 def comparison_table(protocol: Protocol, comparisons: Sequence[Comparison], baseline: str = BASELINE) -> Table:
     """The table of all comparisons; print has those with `baseline` (method or label) and the plain student."""
-    rows = dict.fromkeys(each.baseline.row for each in comparisons)
-    baselines = [row.label for row in rows if baseline in (row.label, row.method)][:1]
-    baselines += [row.label for row in rows if row.kind == "student"]
+    comparisons = with_declared(protocol, comparisons, baseline)
+    rows = {each.baseline.row for each in comparisons}
+    declared = [row.label for row in declared_rows(protocol, baseline) if row in rows]
     flips = any(each.paired and each.paired.sign_flip is not None for each in comparisons)
     return Table(
         name=f"{protocol.slug}-comparisons",
         title=f"Differences · {protocol.label}",
-        caption=caption(protocol, flips),
+        caption=caption(protocol, declared, flips),
         heads=heads(flips),
         lines=tuple(
             TableLine(each.cell.row.label, tuple(line_cells(each, flips)), each.cell.pair.label) for each in comparisons
         ),
         tidy=pd.DataFrame([tidy_line(protocol, each) for each in comparisons]),
-        selector=("against", tuple(dict.fromkeys(baselines))),
+        selector=("against", tuple(declared)),
     )
 
 
@@ -53,20 +61,24 @@ def heads(flips: bool) -> tuple[str, ...]:
     """The headers; flips: whether sign-flip tests are shown."""
     shown = FLIP_HEADS if flips else ()
     interval = f"{percent_level()} interval"
-    return ("against", "n", "difference", interval, "Dunnett p", "Tukey p", *shown, "McNemar p", "verdict")
+    return ("against", "n", "difference", interval, "p", "Tukey p", *shown, "McNemar p", "verdict")
 
 
-def caption(protocol: Protocol, flips: bool) -> str:
+def caption(protocol: Protocol, declared: Sequence[str], flips: bool) -> str:
     """The caption: how to read the columns, and what the comparisons could have found."""
+    fallback = fallback_sentence(protocol)
     sentences = [
-        f"{scoring_sentence(protocol)} Row minus row, in points, {teachers_phrase(protocol)}. Interval, Dunnett p and "
-        "verdict: all rows against that one at once; Tukey p: all pairs of rows; McNemar p: noise of the test images "
-        "only.",
+        f"{scoring_sentence(protocol)} Row minus row, in points, {teachers_phrase(protocol)}.",
+        f"Interval, p and verdict against {' or '.join(declared)}: all rows against that one (Dunnett); against "
+        "any other row: all pairs of rows (Tukey), wider, as that row may be picked after a look at the results."
+        if declared else "",
+        "Tukey p: all pairs of rows; McNemar p: noise of the test images only.",
         "Sign-flip p: exact; Holm p: all rows against that one." if flips else "",
         SEVERAL_TEACHERS if several_teachers(protocol) else "",
         detectable_sentence(protocol) or NO_SPREAD,
-        fallback_sentence(protocol),
-    ]
+        fallback,
+        HOLM if fallback else "",
+    ]  # fmt: skip
     return " ".join(filter(None, sentences))
 
 
@@ -81,7 +93,7 @@ def blocks_text(comparison: Comparison) -> str:
 def line_cells(comparison: Comparison, flips: bool) -> Iterator[TableCell]:
     """The cells of a line, in the order of the headers."""
     contrast, paired, images = comparison.contrast, comparison.paired, comparison.images
-    source = "paired t" if contrast and contrast.source == PAIRED and contrast.p is not None else ""
+    source = contrast.source if contrast and contrast.p is not None and contrast.source != DUNNETT else ""
     yield TableCell(comparison.baseline.row.label)
     small = blocks_text(comparison) if paired else "no seed in common"
     yield TableCell(str(paired.n if paired else 0), small, records=comparison.records)

@@ -1,14 +1,19 @@
 """Compare the methods of a pair: differences with simultaneous intervals, tests, verdicts.
 
-compare_rows(protocol, correct)             every row minus every other row, without teachers
-baseline_contrasts(protocol, baseline)      the differences to one row, for figures: (row, pair) -> Contrast
-detectable_sentence(protocol)               what the comparisons could have found
+compare_rows(protocol, correct)                  every row minus every other row, without teachers (Tukey)
+with_declared(protocol, comparisons, baseline)   the same, by Dunnett's limits against declared baselines
+baseline_contrasts(protocol, baseline)           the differences to a declared one, for figures: (row, pair) -> Contrast
+detectable_sentence(protocol)                    what the comparisons could have found
+
+Dunnett's error rate is that of one baseline, chosen before the results were seen: the named one, and the plain student,
+each with a rate of its own.  Whoever picks another one from the list may have picked it by its result, so comparisons
+with it have the limits of all pairs of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +21,22 @@ from numpy.typing import NDArray
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import Entry
 from benchmark.report.statistics.blocks import matched
-from benchmark.report.statistics.families import TOO_FEW, Contrast, against, all_pairs_p, family_loadings
+from benchmark.report.statistics.families import MIN_RUNS, TOO_FEW, Contrast, against, all_pairs
 from benchmark.report.statistics.images import Discordant, mcnemar
-from benchmark.report.statistics.max_t import max_t_quantile
-from benchmark.report.statistics.model import PairModel
 from benchmark.report.statistics.paired import Paired, holm, paired_difference, sign_flip_can_reach
-from benchmark.report.statistics.power import minimum_detectable_difference
-from benchmark.report.statistics.summary import t_quantile
+from benchmark.report.statistics.power import detectable
 
 BASELINE = "kd"  # the baseline unless another one is named
+ONE_RUN_SENTENCE = (
+    " A row with one run has an interval by the others’ spread but no verdict, and is never marked as best or near it: "
+    "whether its own spread is the same cannot be tested."
+)
 Correctness = Callable[[Entry], NDArray[np.bool_] | None]  # a run -> (N,) whether it classifies each image correctly
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The comparison of a row with a baseline on one pair; accuracies as fractions."""
+    """The comparison of a row with another one, the baseline, on one pair; accuracies as fractions."""
 
     cell: Cell
     baseline: Cell
@@ -42,7 +48,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The verdict by the simultaneous interval."""
+        """The verdict of the contrast."""
         return self.contrast.verdict if self.contrast else TOO_FEW
 
     @property
@@ -53,7 +59,7 @@ class Comparison:
 
 # ---- numbers
 def baseline_contrasts(protocol: Protocol, baseline: Row) -> dict[tuple[Row, Pair], Contrast]:
-    """(Row, pair) -> the row minus the baseline, where both have a score and common blocks join them."""
+    """(Row, pair) -> the row minus the declared baseline, where both have a score and common blocks join them."""
     found = {}
     for pair, model in protocol.models.items():
         if baseline in model.rows:
@@ -61,36 +67,55 @@ def baseline_contrasts(protocol: Protocol, baseline: Row) -> dict[tuple[Row, Pai
     return found
 
 
+def declared_rows(protocol: Protocol, baseline: str = BASELINE) -> list[Row]:
+    """The declared baselines: the row of the named method or label, and the plain student."""
+    plain = [row for row in protocol.rows if row.kind == "student"]
+    return list(dict.fromkeys(row for row in (protocol.baseline_row(baseline), *plain) if row))
+
+
 def compare_rows(protocol: Protocol, correct: Correctness | None = None) -> list[Comparison]:
     """All ordered pairs of rows on each pair of networks, pair by pair and baseline by baseline."""
-    return [
-        comparison
-        for pair in protocol.pairs
-        for baseline in protocol.student_cells(pair)
-        for comparison in compare_with(protocol, pair, baseline, correct)
-    ]
+    return [comparison for pair in protocol.pairs for comparison in compare_pair(protocol, pair, correct)]
+
+
+def compare_pair(protocol: Protocol, pair: Pair, correct: Correctness | None = None) -> list[Comparison]:
+    """Every row of the pair compared with every other."""
+    contrasts, cells = all_pairs(protocol.models[pair]), protocol.student_cells(pair)
+    return [one for baseline in cells for one in compare_with(protocol, baseline, contrasts, correct)]
 
 
 def compare_with(
-    protocol: Protocol, pair: Pair, baseline: Cell, correct: Correctness | None = None
+    protocol: Protocol,
+    baseline: Cell,
+    contrasts: Mapping[tuple[Row, Row], Contrast | None],
+    correct: Correctness | None = None,
 ) -> list[Comparison]:
-    """Every other row of the pair compared with the baseline."""
-    model = protocol.models[pair]
-    contrasts = against(model, baseline.row)
-    cells = [cell for cell in protocol.student_cells(pair) if cell.row != baseline.row]
-    paired = [paired_difference(model.column[cell.row], model.column[baseline.row]) for cell in cells]
+    """Every other row of the pair compared with the baseline.  contrasts: of all pairs of rows."""
+    column = protocol.models[baseline.pair].column
+    cells = [cell for cell in protocol.student_cells(baseline.pair) if cell.row != baseline.row]
+    paired = [paired_difference(column[cell.row], column[baseline.row]) for cell in cells]
     return [
         Comparison(
             cell,
             baseline,
-            contrasts[cell.row],
-            all_pairs_p(model, cell.row, baseline.row),
+            contrast := contrasts[cell.row, baseline.row],
+            contrast and contrast.p,
             own,
             adjusted,
             discordant_images(cell, baseline, correct),
         )
         for cell, own, adjusted in zip(cells, paired, holm_where_reachable(paired), strict=True)
     ]
+
+
+def with_declared(protocol: Protocol, comparisons: Sequence[Comparison], baseline: str = BASELINE) -> list[Comparison]:
+    """The comparisons; those with a declared baseline have the contrast of all rows against that one."""
+    found = {row: baseline_contrasts(protocol, row) for row in declared_rows(protocol, baseline)}
+    return [
+        replace(one, contrast=found[one.baseline.row].get((one.cell.row, one.cell.pair)))
+        if one.baseline.row in found else one
+        for one in comparisons
+    ]  # fmt: skip
 
 
 def holm_where_reachable(paired: Sequence[Paired | None]) -> list[float | None]:
@@ -117,31 +142,19 @@ def discordant_images(cell: Cell, baseline: Cell, correct: Correctness | None) -
 
 # ---- what could have been found
 def detectable_sentence(protocol: Protocol) -> str:
-    """The sentence on the minimum detectable difference; "" where no pair has a spread."""
-    known = [model for model in protocol.models.values() if detectable(model)]
+    """The sentences on the minimum detectable difference and on rows with one run; "" where no pair has a spread."""
+    known = {pair: found for pair, model in protocol.models.items() if (found := detectable(model))}
     if not known:
         return ""
-    single, family = zip(*map(detectable, known), strict=True)
-    sd, degrees = [model.residual.sd for model in known], [model.residual.degrees for model in known]
+    alone, family, seeds = zip(*known.values(), strict=True)
+    residuals = [protocol.models[pair].residual for pair in known]
+    sd, degrees = zip(*((each.sd, each.degrees) for each in residuals), strict=True)
     return (
-        f"Found in 80 % of cases: {points_range(family)} points, {points_range(single)} if tested alone "
-        f"(residual sd {points_range(sd)}, {count_range(degrees)} df)."
+        f"Found in 80 % of cases between rows with {count_range(seeds)} seeds: {points_range(family)} points, "
+        f"{points_range(alone)} if tested alone (residual sd {points_range(sd)}, {count_range(degrees)} df)."
+        + ONE_RUN_SENTENCE
+        * any(len(own) < MIN_RUNS for pair in known for own in protocol.models[pair].column.values())
     )
-
-
-def detectable(model: PairModel) -> tuple[float, float] | None:
-    """The difference found in 80 % of cases: as the only comparison, and among those with the first row; fractions.
-
-    None without a spread, or without a row that can be compared with the first one.
-    """
-    errors = [error for row in model.rows[1:] if (error := model.error(row, model.rows[0])) is not None]
-    if not errors:
-        return None
-    error = float(np.median(errors))
-    degrees = np.median([model.degrees(row, model.rows[0]) for row in model.rows[1:]]).item()
-    limits = (t_quantile(degrees), max_t_quantile(family_loadings(model, model.rows[0]), degrees))
-    single, family = (minimum_detectable_difference(error, degrees, limit) for limit in limits)
-    return single, family
 
 
 def points_range(fractions: Sequence[float]) -> str:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from benchmark.report.formatting import MISSING, count_of, format_interval, format_percent, format_points
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
-from benchmark.report.records.entries import Entry
 from benchmark.report.records.labels import name_protocols
-from benchmark.report.statistics.blocks import Key, key_text, matched, order_of, seed_means
-from benchmark.report.statistics.families import TOO_FEW
-from benchmark.report.statistics.paired import Paired, paired_difference
-from benchmark.report.statistics.summary import summarise
-from benchmark.report.tables.precision_runs import PRECISIONS, MatchedRuns, match_runs, matched_rows
+from benchmark.report.statistics.blocks import matched
+from benchmark.report.statistics.families import Contrast, against
+from benchmark.report.statistics.model import fit_pair
+from benchmark.report.tables.precision_runs import (
+    LIMIT,
+    PRECISIONS,
+    WITHIN,
+    MatchedRuns,
+    PrecisionComparison,
+    compare_precisions,
+    match_runs,
+    matched_rows,
+)
 from benchmark.report.tables.table import Table, TableCell, TableLine, key_columns, percent_level, several_teachers
 
-LIMIT = 0.005  # this suite's criterion for the absolute mean difference, a fraction
-WITHIN = f"within ±{100 * LIMIT:g}"
 SEVERAL_TEACHERS = (
     " Paired by teacher as well. Intervals of rows are over teachers and seeds; those of the mean of rows and of a row "
     "minus the student are over seeds, for the mean of these teachers."
@@ -29,44 +32,6 @@ SEVERAL_TEACHERS = (
 EXPECTED_EQUAL = ("device", "torch", "source")  # provenance; the caption names what is not equal on both sides
 HEADS = ("n", "bf16 %", "fp32 %", "difference", "95 % interval", f"mean {WITHIN}", f"interval {WITHIN}")
 MatchedColumns = dict[Pair, dict[Row, list[MatchedRuns]]]
-
-
-@dataclass(frozen=True)  # without slots: cached_property needs a __dict__
-class PrecisionComparison:
-    """A row on one pair, or the mean of a pair's rows, in both precisions."""
-
-    cell: Cell
-    values: Mapping[str, Mapping[Key, float]]  # precision -> block -> top-1, of the blocks done in both
-    entries: tuple[Entry, ...]  # the runs that the values come from
-    left_out: str = ""  # seeds done in one precision only, with the state of the other
-    relative: bool = False  # whether the values are differences between two rows
-
-    @property
-    def difference(self) -> Paired | None:
-        """bf16 minus fp32; None without a seed that is done in both."""
-        return paired_difference(*(self.values[precision] for precision in PRECISIONS))
-
-    @cached_property
-    def by_seed(self) -> dict[str, dict[int, float]]:
-        """Precision -> seed -> top-1, its mean over teachers."""
-        return {precision: seed_means(values) for precision, values in self.values.items()}
-
-    @property
-    def means(self) -> dict[str, float | None]:
-        """Precision -> mean top-1, a fraction; None without seeds."""
-        summaries = {precision: summarise(self.values[precision].values()) for precision in PRECISIONS}
-        return {precision: summary and summary.mean for precision, summary in summaries.items()}
-
-    @property
-    def verdicts(self) -> tuple[str, str]:
-        """Whether the mean difference is within the limit, and whether its whole interval is."""
-        difference = self.difference
-        if difference is None:
-            return MISSING, MISSING
-        met = "met" if round(abs(difference.mean), 12) <= LIMIT else "missed"
-        if difference.low is None:
-            return met, TOO_FEW
-        return met, "yes" if max(-difference.low, difference.high) <= LIMIT else "no"
 
 
 # ---- matching runs
@@ -87,17 +52,6 @@ def precision_tables(protocols: Sequence[Protocol]) -> dict[str, Table]:
 
 
 # ---- numbers
-def compare_precisions(pair: Pair, row: Row, found: Sequence[MatchedRuns]) -> PrecisionComparison:
-    """Compare the runs of a row that are done in both precisions; the others are named in `left_out`."""
-    found = sorted(found, key=lambda match: order_of(pair.key(match["bf16"].run)))
-    done = [match for match in found if {entry.state for entry in match.values()} == {"done"}]
-    not_done = [(precision, entry) for match in found for precision, entry in match.items() if entry.state != "done"]
-    left_out = [f"{key_text(pair.key(e.run))} left out: {precision} {e.state}" for precision, e in not_done]
-    values = {name: {pair.key(match[name].run): match[name].score("top1") for match in done} for name in PRECISIONS}
-    entries = tuple(match[precision] for precision in PRECISIONS for match in done)
-    return PrecisionComparison(Cell(row, pair), values, entries, "; ".join(left_out))
-
-
 def mean_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[PrecisionComparison]:
     """The mean over a pair's rows, taken within each seed that all rows have; empty for a single row.
 
@@ -120,21 +74,29 @@ def mean_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[Preci
 def differences_of_rows(pair: Pair, lines: Sequence[PrecisionComparison]) -> list[PrecisionComparison]:
     """Each method minus the plain student, in each precision: what a precision does to a conclusion about methods.
 
-    The mean over rows cannot show it: rows that move in opposite directions cancel there.  By seed, as all else.
+    The mean over rows cannot show it: rows that move in opposite directions cancel there.  bf16 minus fp32 of every row
+    and seed is row + seed + residual, so that the spread of all rows serves each of these lines, and their intervals
+    are simultaneous, as those of methods against a baseline are.
     """
-    plain = next((line for line in lines if line.cell.row.kind == "student" and line.entries), None)
-    others = [line for line in lines if line.cell.row.kind != "student" and line.entries] if plain else []
-    return [row_difference(pair, line, plain) for line in others]
+    lines = [line for line in lines if line.entries]
+    plain = next((line for line in lines if line.cell.row.kind == "student"), None)
+    if plain is None:
+        return []
+    contrasts = against(fit_pair({line.cell.row: line.gaps for line in lines}), plain.cell.row)
+    others = [line for line in lines if line.cell.row.kind != "student"]
+    return [row_difference(pair, line, plain, contrasts[line.cell.row]) for line in others]
 
 
-def row_difference(pair: Pair, line: PrecisionComparison, plain: PrecisionComparison) -> PrecisionComparison:
+def row_difference(
+    pair: Pair, line: PrecisionComparison, plain: PrecisionComparison, contrast: Contrast | None
+) -> PrecisionComparison:
     """A row minus the plain student over the seeds that both have in both precisions."""
     both = {name: matched(line.by_seed[name], plain.by_seed[name]) for name in PRECISIONS}
     values = {name: {seed: own - other for seed, (own, other) in both[name].items()} for name in PRECISIONS}
     seeds = values["bf16"]
     entries = tuple(entry for each in (line, plain) for entry in each.entries if entry.run.seed in seeds)
     cell = Cell(Row("method", label=f"{line.cell.row.label} − {plain.cell.row.label}"), pair)
-    return PrecisionComparison(cell, values, entries, "" if seeds else "no seed in common", relative=True)
+    return PrecisionComparison(cell, values, entries, "" if seeds else "no seed in common", contrast)
 
 
 # ---- the table
@@ -162,14 +124,16 @@ def caption(protocol: Protocol, name: str, matched: Sequence[MatchedRuns]) -> st
     return (
         f"Scored on the {protocol.judge}. The same runs in bf16 and in fp32, as their records say: bf16 minus fp32 in "
         f"points, paired by seed, {percent_level()} t interval, line by line; none with n = 1. Limit: {100 * LIMIT:g} "
-        f"points either way. In the mean of rows opposite changes cancel; a row minus the student shows them. {also}"
+        "points either way. In the mean of rows opposite changes cancel; a row minus the student shows them. "
+        "There bf16 minus fp32 = row + seed is fitted to all rows, and the intervals hold for all rows together "
+        f"(Dunnett; paired t with Bonferroni where variances differ). {also}"
         + (SEVERAL_TEACHERS if several_teachers(protocol) else "")
     ).strip()
 
 
 def line_cells(comparison: PrecisionComparison) -> tuple[TableCell, ...]:
     """The cells of a line, in the order of HEADS."""
-    shown: Callable[[float], str] = format_points if comparison.relative else format_percent
+    shown: Callable[[float], str] = format_points if comparison.contrast else format_percent
     difference, records = comparison.difference, " ".join(entry.name for entry in comparison.entries)
     return (
         TableCell(str(difference.n if difference else 0), comparison.left_out, records=records),
