@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from benchmark.errors import BadInput
 from benchmark.experiment.run import Run
 from benchmark.report.figures import protocol_figures
@@ -17,12 +15,13 @@ from benchmark.report.figures.drawing.cache import FigureCache
 from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.formatting import slug
 from benchmark.report.judging import judging_section
+from benchmark.report.loading import Loaded, with_plan
 from benchmark.report.output_folder import publish
 from benchmark.report.page.render import render
 from benchmark.report.page.sections import Extra, Section
 from benchmark.report.published import match_published
 from benchmark.report.records.cells import Protocol
-from benchmark.report.records.entries import Entry, load_entries, require_entries
+from benchmark.report.records.entries import load_entries
 from benchmark.report.records.marks import method_marks, row_marks
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.records.protocols import protocols
@@ -51,7 +50,6 @@ TEXT_FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {  # suffix -> nam
     "md": ("Markdown", to_markdown),
     "tex": ("LaTeX", to_latex),
 }
-Loaded = tuple[list[Entry], list[str]]  # as `load_entries` returns them
 CLAIMS_INTRO = "The papers’ own claims, measured on features of the trained networks."
 
 
@@ -63,19 +61,18 @@ def build(
     formats: Collection[str] = DEFAULT_FORMATS,
     baseline: str = "",
     loaded: Loaded | None = None,
+    warn: Callable[[list[str]], object] = list,
 ) -> Path:
     """Write the report of a store's records; return the path of the page, or of the folder without a page.
 
     plan: runs that are shown as "not run" if they have no record; by default those of a sweep in progress.
     formats: what to write; files of other formats are left as they are.
     baseline: the method that tables and figures compare with.
-    loaded: the entries and complaints, where the caller has loaded them.
+    loaded: entries and complaints, where the caller has loaded them; warn: gets the further ones.
     Raises BadInput for an unknown format or a method without records.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise BadInput(f"--format: there is no {unknown[0]!r}; there are {', '.join(FORMATS)}")
-    entries, complaints = loaded or load_entries(store, plan or planned_runs(store))
+    check_formats(formats)
+    entries, complaints = loaded or with_plan(store, load_entries, plan)
     studies, odd = read_studies(store)
     all_protocols, predictions = protocols(without_trials(entries, studies)), Predictions(store)
     check_baseline(baseline, all_protocols)
@@ -88,10 +85,11 @@ def build(
     extras, unreadable = extra_sections(store, kept, all_protocols)
     extras = [*tuning_sections(studies, entries), *extras]
     files = render_files([*sections, *extras], formats, method_marks(entries))
+    left_out = [*predictions.complaints, *odd, *unreadable]
+    warn(left_out)
     if "html" in formats:
-        complaints = [*complaints, *predictions.complaints, *odd, *unreadable]
-        complaints = [one.replace(f"{store.root}/", "") for one in complaints]  # anybody may read the page
-        files["index.html"] = render_page(sections, entries, complaints, extras, formats, files)
+        shown = [one.replace(f"{store.root}/", "") for one in (*complaints, *left_out)]  # anybody may read the page
+        files["index.html"] = render_page(sections, entries, shown, extras, formats, files)
     kept.remove_unused()
     publish(Path(out), files, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
@@ -104,6 +102,13 @@ def render_page(sections, entries, complaints, extras, formats: Collection[str],
     return render(sections, entries, complaints, extras, text_formats, texts, formats).encode()
 
 
+def check_formats(formats: Iterable[str]) -> None:
+    """Raise BadInput for a format that is not one of FORMATS."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise BadInput(f"--format: there is no {unknown[0]!r}; there are {', '.join(FORMATS)}")
+
+
 def check_baseline(baseline: str, all_protocols: Iterable[Protocol]) -> None:
     """Raise BadInput for a baseline that is neither "" nor a method or row of some protocol."""
     names = {name for protocol in all_protocols for row in protocol.rows for name in (row.method, row.label) if name}
@@ -111,27 +116,12 @@ def check_baseline(baseline: str, all_protocols: Iterable[Protocol]) -> None:
         raise BadInput(f"--baseline: no record is of {baseline!r}; there are {', '.join(sorted(names)) or 'none'}")
 
 
-def load_for_report(store: Store) -> Loaded:
-    """What a report of the store shows, with the runs of a sweep in progress.
-
-    Raises BadInput if there is nothing to report on: an earlier report must not be replaced by an empty one.
-    """
-    root, hint = store.root, "name a folder of results with --results"
-    if not root.is_dir():
-        raise BadInput(f"{root} is not there; {hint}")
-    try:
-        list(root.iterdir())
-    except OSError as fault:
-        raise BadInput(f"{root} cannot be read ({fault.strerror}); mend its permissions or {hint}") from fault
-    return require_entries(store, planned_runs(store))
-
-
 def extra_sections(store: Store, kept: FigureCache, judged: Sequence[Protocol]) -> tuple[list[Extra], list[str]]:
     """The sections on the papers' claims and on speed, and a sentence for each file that cannot be read.
 
     judged: the protocols that a section on how numbers are judged follows; none if there are none.
     """
-    claims, unreadable = theory_sections(store, kept)
+    claims, unreadable = theory_sections(store, kept, judged)
     titled = [(f"Claims · {title}", tables, figures) for title, tables, figures in claims]
     extras = [Extra(title, slug(title), CLAIMS_INTRO, tables, figures) for title, tables, figures in titled]
     tables, complaints = speed_tables(store)
@@ -140,14 +130,6 @@ def extra_sections(store: Store, kept: FigureCache, judged: Sequence[Protocol]) 
     if networks := deployment_tables(store):
         extras.append(Extra("Deployment", "deployment", "What the networks cost where they are used.", networks))
     return [*extras, *[judging_section(judged)] * bool(judged)], [*unreadable, *complaints]
-
-
-def planned_runs(store: Store) -> list[Run]:
-    """The runs of a sweep in progress; none if the stored plan cannot be read."""
-    try:
-        return [Run.model_validate(run) for run in store.planned()]
-    except ValidationError:
-        return []
 
 
 def make_section(
@@ -168,7 +150,7 @@ def make_section(
     tables = (
         accuracy_table(protocol),
         across_table(protocol, baseline),
-        comparison_table(protocol, comparisons, baseline),
+        comparison_table(protocol, comparisons, baseline, predictions.missing_reason),
         reproduced_table(protocol, matches),
         precision,
         quality_table(protocol, predictions),

@@ -106,7 +106,7 @@ def error_rates_table() -> Table:
     rates.sort(key=lambda rate: order[line_key(rate)])
     lines = [rate_line(*key, list(group)) for key, group in groupby(rates, key=line_key)]
     tidy = pd.DataFrame([asdict(rate) for rate in rates], columns=[field.name for field in fields(ErrorRate)])
-    heads = ("what it says", "an error", "true difference", *(f"n = {n}" for n in COUNTS))
+    heads = ("event counted", "is that an error?", "true difference", *(f"n = {n}" for n in COUNTS))
     return Table("error-rates", "Error rates, simulated", CAPTION, heads, tuple(lines), tidy, head="rule")
 
 

@@ -5,45 +5,68 @@ theory_sections(store)     (title, tables, figures) of each pair, and a sentence
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
+from benchmark.files import UnreadableFile, content_problem, read_arrays, read_json
 from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
+from benchmark.report.figures.drawing.colours import Style, styles_of
 from benchmark.report.figures.studies.theory import theory_figures
 from benchmark.report.figures.style import RenderedFigure
-from benchmark.report.records.findings import read_finding
+from benchmark.report.records.cells import Protocol
+from benchmark.report.records.findings import SCHEMA, read_finding
 from benchmark.report.tables.table import Table
 from benchmark.report.tables.theory import theory_tables
 from benchmark.store import Store
 
 TheorySection = tuple[str, Sequence[Table], Sequence[RenderedFigure]]
-READ_ERRORS = (
+UNUSABLE = (
     OSError,
-    EOFError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
-    IndexError,
     StopIteration,
-    OverflowError,
-    zipfile.BadZipFile,
-    zlib.error,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
 )
 
 
-def theory_sections(store: Store, kept: FigureCache = NO_CACHE) -> tuple[list[TheorySection], list[str]]:
-    """The sections of all pairs in order of file name, and a sentence for each damaged or foreign file."""
-    sections, complaints = [], []
+def theory_sections(
+    store: Store, kept: FigureCache = NO_CACHE, protocols: Sequence[Protocol] = ()
+) -> tuple[list[TheorySection], list[str]]:
+    """The sections of all pairs in order of file name, and a sentence for each damaged or foreign file.
+
+    protocols: those of the report, in whose figures the runs have their colours and markers.
+    """
+    sections, complaints, styles = [], [], run_styles(protocols)
     for path in sorted((store.root / "features").glob("[!.]*.json")):
         try:
+            check_files(path)
             finding = read_finding(path)
-            found = theory_figures(finding, kept.of([path.read_bytes(), path.with_suffix(".npz").read_bytes()]))
+            own = {id: styles[id] for id in finding.labels if id in styles}
+            inputs = [path.read_bytes(), path.with_suffix(".npz").read_bytes(), repr(own)]
+            found = theory_figures(finding, kept.of(inputs), own)
             sections.append((finding.title, theory_tables(finding), found))
-        except READ_ERRORS as fault:
-            why = " ".join(f"{type(fault).__name__}: {fault}".split())
+        except UNUSABLE as fault:
+            why = content_problem(fault)
             complaints.append(
                 f"{path}: not what `theory` writes, left out ({why}); remove it or examine the pair again"
             )
     return sections, complaints
+
+
+def check_files(path: Path) -> None:
+    """Raises FileNotFoundError and UnreadableFile unless a pair's JSON file and its arrays can be read."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise UnreadableFile(f"it is not of schema {SCHEMA}")
+    read_arrays(path.with_suffix(".npz"))
+
+
+def run_styles(protocols: Sequence[Protocol]) -> dict[str, Style]:
+    """Run id -> colour and marker of its row in the figures of protocols."""
+    styles = styles_of(protocols)
+    cells = [cell for protocol in protocols for cell in protocol.cells.values() if cell.row.kind != "teacher"]
+    return {entry.run.id: styles[cell.row] for cell in cells for entry in cell.entries}

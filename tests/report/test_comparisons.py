@@ -280,7 +280,7 @@ def test_csv_is_in_percentage_points_and_names_the_records_of_both_sides(tmp_pat
 
 def test_the_caption_states_what_is_found_in_four_of_five_cases(tmp_path):
     text = comparison_table(only_protocol(pair_store(tmp_path)), []).caption
-    assert "Found in 80 % of cases between rows with 3 seeds: " in text and "for this one teacher" in text
+    assert "points between rows with 3 seeds is found in 80 % of studies" in text and "for this one teacher" in text
     single = pair_store(tmp_path / "single", {"kd": (0.7,), "sp": (0.71,)})
     assert "no difference can be told from chance" in comparison_table(only_protocol(single), []).caption
     assert detectable_sentence(only_protocol(single)) == ""

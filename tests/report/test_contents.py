@@ -46,7 +46,7 @@ def test_each_content_is_a_protocol_with_its_own_label_and_file_name(store):
     assert complaints == [] and len(entries) == 9
     found = protocols(entries)
     assert {protocol.label for protocol in found} == {
-        f"{label} · 6 epochs · batch 64 · judged on test" for label in CONTENTS.values()
+        f"mine · {label} · 6 epochs · batch 64 · judged on test" for label in CONTENTS.values()
     }
     assert len({protocol.slug for protocol in found}) == 3
     for protocol in found:

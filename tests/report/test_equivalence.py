@@ -101,7 +101,7 @@ def test_the_simulation_says_what_the_report_says_study_by_study():
         expected = [contrasts[i, j].verdict in ("better", "worse") for i in range(10) for j in range(i + 1, 10)]
         assert expected == every[study].tolist()
         best, marked = best_rows(model)
-        assert hsu["a best row left unmarked"][study] == (9 not in {best, *marked})
+        assert hsu["a truly best row is not marked"][study] == (9 not in {best, *marked})
         assert model.residual.sd == pytest.approx(residual_sd(values)[0][study])
         assert (model.between_seeds.sd, model.between_seeds.degrees) == pytest.approx((spreads[study], degrees[study]))
 

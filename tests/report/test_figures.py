@@ -157,6 +157,28 @@ def test_positions_are_truncated_but_scales_are_not():
     )
 
 
+def test_names_in_figures_have_the_marks_of_their_methods_and_the_caption_says_what_they_mean(tmp_path):
+    status = {"sp": {"about": "Title.\n\nStatus: adapted"}}
+    records = [record.model_copy(update=status.get(record.run["method"], {})) for record in full_records()]
+    for name, figure in figures_by_name(protocol_of(tmp_path, records)).items():
+        assert figure.caption.endswith("† adapted."), name
+        assert ">sp†" in figure.svg and "kd†" not in figure.svg, name
+        assert 'data-row="sp"' in figure.svg and 'data-row="sp†"' not in figure.svg, name
+
+
+def test_only_what_is_scored_says_on_which_images(full_report):
+    captions = {name: figure.caption for name, figure in full_report[1].items()}
+    unscored = {name for name, caption in captions.items() if "Scored on" not in caption}
+    assert unscored == {"split", "loss-ce", "losses"}
+    assert captions["losses"].endswith("n = 3 runs per cell.")
+
+
+def test_every_part_of_a_step_says_its_milliseconds(full_report):
+    svg = full_report[1]["split"].svg
+    for text in ("plain student’s step 10 of 15.5 ms", "teacher’s forward 5 of 15.5 ms", "method’s own 0.5 of 15.5 ms"):
+        assert f'<g data-row="kd"><title>kd: {text}</title>' in svg
+
+
 # ---- accuracy against costs
 def dominated(points, point):
     """Whether another point is no worse in both coordinates and better in one, by trying all points."""
@@ -282,6 +304,17 @@ def test_the_tsne_figure_is_the_same_twice():
     first, second = ({d.name.rsplit("-", 1)[1]: (d.svg, d.pdf) for d in theory_figures(a_finding())} for _ in range(2))
     assert set(first) == {"matrices", "points"} and first == second
     assert "<script" not in first["points"][0]
+
+
+def test_the_angles_of_a_run_have_its_rows_colour_and_say_their_values():
+    bins = [{"angle": 45.0, "agreement": 0.75, "formula": 0.75, "images": n, "from": 40} for n in (1200, 3)]
+    found = a_finding()
+    found.value["hashing"] = [{"id": id, "bins": bins} for id in found.labels]
+    ids = list(found.labels)
+    figures = {d.name.rsplit("-", 1)[1]: d.svg for d in theory_figures(found, styles={ids[0]: ("#123456", "s")})}
+    assert "#123456" in figures["angles"]
+    assert figures["angles"].count("45.0°, 0.750 of planes, 0.750 by the formula, 1,200 images") == len(ids)
+    assert ", 3 images" not in figures["angles"] and '<g data-row="class 0">' in figures["points"]
 
 
 def test_without_the_teachers_embedding_there_is_no_tsne_figure_and_a_student_without_one_is_left_out():

@@ -8,7 +8,7 @@ from base64 import b64decode
 from html.parser import HTMLParser
 
 import pytest
-from test_report import NASTY, a_record, a_run, a_store
+from test_report import NASTY, RECIPE, a_cost, a_record, a_run, a_store
 
 from benchmark.report.build import build
 from benchmark.report.page.render import equation, page_caption, render, sort_value
@@ -41,6 +41,15 @@ def page_records():
                 found.append(record.model_copy(update={"provenance": made}))
         found += [a_record(a_run("fitnets", seed, **pair), status="diverged") for seed in range(2)]
     return found
+
+
+def records_in_two_precisions(teacher):
+    """Records of students in two protocols, whose teacher's kept file was computed in bf16 and in fp32."""
+    for setting, precision, top1 in (("auto", "bf16", 0.7481), ("fp32", "fp32", 0.7476)):
+        recipe = RECIPE.model_copy(update={"precision": setting})
+        record = a_record(a_run("kd", teacher=teacher, recipe=recipe), 0.7)
+        made = {"precision": precision, "teacher": {"id": teacher.id, "top1": top1}}
+        yield record.model_copy(update={"provenance": record.provenance | made})
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +154,55 @@ def test_a_column_sorts_by_its_numbers_and_teacher_and_plain_student_stay_on_top
     assert numbers == sorted(numbers, reverse=True) and orders[0][-1].startswith("diverged")
     assert orders[1] == orders[0][:2] + orders[0][-2:1:-1] + orders[0][-1:] and orders[2] == before
     assert all(order[:2] == before[:2] for order in orders)  # teacher and plain student stay on top
+
+
+@pytest.mark.browser
+def test_teacher_and_plain_student_stay_on_top_of_a_grouped_table_while_one_pair_is_shown(visit, report):
+    page = visit(report)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    table = "section:first-of-type .table:has(h3[id$='-quality'])"
+    page.locator(f"{table} select").first.select_option("resnet56-resnet20")
+    page.locator(f"{table} thead th", has_text="last epoch").click()
+    wait_until_sorted(page, table, "descending")
+    assert column(page, table, 1) == ["student (ce)", "sp", "kd", "hint", NASTY]
+    page.locator(f"{table} thead th", has_text="last epoch").click()
+    wait_until_sorted(page, table, "ascending")
+    assert column(page, table, 1) == ["student (ce)", NASTY, "hint", "kd", "sp"]
+
+
+@pytest.mark.browser
+def test_a_teachers_dialog_lists_its_accuracy_in_each_precision_and_at_the_end_of_training(visit, tmp_path):
+    teacher = a_run("ce", 0, "resnet56", None)
+    records = [a_record(teacher, 0.7477, about="Status: exact"), *records_in_two_precisions(teacher)]
+    page = visit(build(a_store(tmp_path / "results", records), tmp_path / "out"))
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    cells = page.locator("main table.wide").get_by_role("row", name="teacher").locator("td button")
+    shown = [cell.inner_text() for cell in cells.all() if re.fullmatch(r"[\d.]+", cell.inner_text())]
+    assert sorted(set(shown)) == ["74.76", "74.81"]
+    for cell in (cells.first, cells.last):
+        cell.click()
+        line = " ".join(page.locator("dialog[open] table").first.inner_text().split())
+        for text in ("74.81 kept file, computed in bf16", "74.76 kept file, computed in fp32"):
+            assert text in line
+        assert "74.77 at the end of its training" in line
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.browser
+def test_a_part_of_a_step_says_its_time_and_a_click_on_the_rows_name_hides_it(visit, tmp_path):
+    runs = [a_run("ce", teacher=None), a_run("kd")]
+    records = [*(a_record(run, 0.7) for run in runs), *map(a_cost, runs)]
+    page = visit(build(a_store(tmp_path / "results", records), tmp_path / "out"))
+    figure = page.locator("figure[data-figure$='-split']")
+    figure.scroll_into_view_if_needed()
+    figure.locator("svg").wait_for()
+    titles = figure.locator("[data-row=kd] > title").all_text_contents()
+    assert titles == [
+        f"kd: {each} of 17 ms" for each in ("plain student’s step 10", "teacher’s forward 5", "method’s own 2")
+    ]
+    bar = figure.locator("[data-row=kd]:not(:has(text))").first
+    figure.locator("[data-row=kd] text").first.click()
+    assert bar.evaluate("node => getComputedStyle(node).display") == "none"
 
 
 @pytest.mark.browser

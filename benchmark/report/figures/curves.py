@@ -31,11 +31,11 @@ def draw_curves(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row, St
     for index, (cell, values) in enumerate(cells):
         options = line_options(cell.row, styles[cell.row])
         means = draw_band(axes, values, options, index / len(cells), cell.row.label)
-        labels.append((float(means[-1]), cell.row.label, options["color"]))
+        labels.append((float(means[-1]), cell.row, options["color"]))
     axes.set_xlim(1, max(2, axes.dataLim.x1))
     teacher = draw_teacher(axes, protocol, pair)
     if teacher:
-        labels.append((teacher_score(protocol, pair), teacher[0].label, FOREGROUND))
+        labels.append((teacher_score(protocol, pair), teacher[0], FOREGROUND))
     axes.margins(y=0.04)
     axes.autoscale_view(scalex=False)
     label_ends(axes, labels, axes_height(protocol))
@@ -75,8 +75,8 @@ def line_options(row: Row, style: Style) -> dict[str, object]:
 CURVES = FigureSpec(
     "curves",
     "Accuracy over the epochs",
-    f"Top-1 accuracy after each epoch, those of earlier stages included. {BANDS_SENTENCE} Dashed line: the teacher "
-    "after its last epoch.",
+    f"Top-1 accuracy after each epoch, those of earlier stages included. {BANDS_SENTENCE} Dashed line: the teacher’s "
+    "kept file.",
     draw_curves,
     legend=None,
     tall=True,

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
 from benchmark.report.figures.drawing.method_axis import order_by_effect
 from benchmark.report.figures.drawing.tags import tag
+from benchmark.report.figures.panels import row_legend
 from benchmark.report.figures.style import RenderedFigure, render_figure, text_width
 from benchmark.report.formatting import format_points
 from benchmark.report.records.cells import Pair, Protocol, Row
@@ -33,14 +34,15 @@ def heatmap_figure(protocol: Protocol, kept: FigureCache = NO_CACHE) -> Rendered
     if len({pair for _, pair in gains}) < 2:
         return None
     name, title = f"{protocol.slug}-heatmap", f"Gain over {plain.label} · {protocol.label}"
-    return render_figure(name, title, CAPTION, lambda: compose(protocol, gains), kept)
+    caption = " ".join([CAPTION, *row_legend(protocol)])
+    return render_figure(name, title, caption, lambda: compose(protocol, gains), kept)
 
 
 def compose(protocol: Protocol, gains: dict[tuple[Row, Pair], Contrast]) -> Figure:
     """One grid: methods down, pairs across."""
     rows = order_by_effect({key: gain.difference for key, gain in gains.items()})
     pairs = [pair for pair in protocol.pairs if any(pair == other for _, other in gains)]
-    left = MARGIN + 0.1 + max(text_width(row.label) for row in rows)
+    left = MARGIN + 0.1 + max(text_width(row.marked) for row in rows)
     longest = max(text_width(pair.label) for pair in pairs)
     size = (WIDTH * len(pairs), HEIGHT * len(rows))
     figure = Figure(figsize=(left + size[0] + 0.8 * longest + MARGIN, size[1] + SLANT * longest + 2.5 * MARGIN))
@@ -53,7 +55,9 @@ def compose(protocol: Protocol, gains: dict[tuple[Row, Pair], Contrast]) -> Figu
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(pairs)), [pair.label for pair in pairs], rotation=38, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [row.marked for row in rows])
+    for text, row in zip(axes.get_yticklabels(), rows, strict=True):
+        tag(text, row.label)
     return figure
 
 

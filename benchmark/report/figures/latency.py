@@ -14,19 +14,21 @@ from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
 from benchmark.report.figures.drawing.colours import Style
 from benchmark.report.figures.drawing.labels import label_marks
 from benchmark.report.figures.drawing.tags import tag
-from benchmark.report.figures.panels import add_legend, marker_style
+from benchmark.report.figures.panels import add_legend, marker_style, row_legend
 from benchmark.report.figures.style import RenderedFigure, render_figure
 from benchmark.report.figures.teacher import teacher_score
 from benchmark.report.formatting import format_percent
 from benchmark.report.records.cells import Cell, Protocol, Row
 from benchmark.report.records.entries import finite_number
+from benchmark.report.tables.table import device_text
 
 SIZE, PLOT = (6.4, 4.0), (5.4, 2.9)  # inches: the figure; about the size of its axes, to place labels
 PRECISION = "fp32"
 CAPTION = (
     "Top-1 accuracy after the last epoch against the milliseconds that the deployed network takes for one image on {}, "
-    "in {}: no teacher, batch norm folded. Methods train the same network, so they stand above each other; one that "
-    "leaves a layer in it stands aside. Named: each network’s best mean, and the teachers (stars)."
+    "in {}: no teacher, batch norm folded. Students of one network take the same time, whatever taught them, and form "
+    "one column; a method that leaves a layer of its own in the network makes it slower, and stands beside them. "
+    "Named: each network’s best mean, and the teachers (stars)."
 )
 Point = tuple[Cell, float, float]  # a cell, its milliseconds, its top-1 in percent
 
@@ -42,7 +44,7 @@ def latency_figure(
     name, title = f"{protocol.slug}-latency", f"Accuracy against the time of one image · {protocol.label}"
     found = by_device[device]
     kept = kept.of([repr([(cell.row, cell.pair, x, y) for cell, x, y in found])])
-    caption = CAPTION.format(device, PRECISION)
+    caption = " ".join([CAPTION.format(device_text(device), PRECISION), *row_legend(protocol)])
     return render_figure(name, title, caption, lambda: compose(protocol, found, styles), kept)
 
 
@@ -101,8 +103,8 @@ def draw_point(axes: Axes, cell: Cell, time: float, top1: float, style: Style) -
     tag(mark, cell.row.label, f"{cell.pair.label}, {format_percent(top1 / 100)} %, {time:.3g} ms")
 
 
-def named_points(found: Sequence[Point]) -> list[tuple[float, float, str]]:
-    """(Milliseconds, percent, label) of the teachers, and of the best student of each network."""
+def named_points(found: Sequence[Point]) -> list[tuple[float, float, str, str]]:
+    """(Milliseconds, percent, text, row’s label) of the teachers, and of the best student of each network."""
     best: dict[tuple[str, str], Point] = {}
     for point in found:
         cell = point[0]
@@ -110,6 +112,5 @@ def named_points(found: Sequence[Point]) -> list[tuple[float, float, str]]:
         key = ("teacher" if cell.row.kind == "teacher" else "", run.student)
         if key not in best or point[2] > best[key][2]:
             best[key] = point
-    return [
-        (time, top1, f"{kind or cell.row.label}, {student}") for (kind, student), (cell, time, top1) in best.items()
-    ]
+    found = [(student, *point) for (_, student), point in best.items()]
+    return [(time, top1, f"{cell.row.marked}, {student}", cell.row.label) for student, cell, time, top1 in found]

@@ -18,6 +18,7 @@ from benchmark.report.figures.panels import FigureSpec, add_line_legend
 from benchmark.report.formatting import slug
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import Entry, finite_numbers
+from benchmark.report.tables.table import run_counts, runs_per_cell
 
 LINE_STYLES = ("-", "--", "-.", ":")  # of the first, second, third and further terms in a figure
 LOG_SCALE_RATIO = 10  # a scale is logarithmic if the largest value exceeds this multiple of the smallest
@@ -28,18 +29,18 @@ def loss_figures(protocol: Protocol) -> list[FigureSpec]:
     """One figure of the term that most methods have, if several have it, and one of all other terms."""
     terms = terms_of(protocol)
     counts = Counter(term for row_terms in terms.values() for term in row_terms)
-    figures, described = [], f"{BANDS_SENTENCE} {SCALE}"
+    figures, described = [], f"{BANDS_SENTENCE} {SCALE} {runs_per_cell(run_counts(protocol))}."
     shared = max(counts, key=counts.get, default=None)
     if shared is not None and counts[shared] > 1:
         title = f"Loss term “{shared}” over the epochs"
         caption = f"The loss term “{shared}” in training, its weight included, mean of each epoch. {described}"
         panel = partial(draw_terms, terms={row: [shared] for row, row_terms in terms.items() if shared in row_terms})
-        figures.append(FigureSpec(f"loss-{slug(shared)}", title, caption, panel, axis="loss"))
+        figures.append(FigureSpec(f"loss-{slug(shared)}", title, caption, panel, axis="loss", scored=False))
         terms = {row: [term for term in row_terms if term != shared] for row, row_terms in terms.items()}
     caption = f"The methods’ own loss terms in training, weights included, mean of each epoch. {described}"
     title, panel = "The methods’ own loss terms over the epochs", partial(draw_terms, terms=terms)
     legend = partial(add_term_legend, terms=terms)
-    figures.append(FigureSpec("losses", title, caption, panel, axis="loss", legend=legend))
+    figures.append(FigureSpec("losses", title, caption, panel, axis="loss", legend=legend, scored=False))
     return figures
 
 
@@ -95,4 +96,5 @@ def add_term_legend(
     """Add a legend with row and term of each line."""
     terms_of_rows = [(row, term, rank) for row in rows for rank, term in enumerate(terms[row])]
     options = [line_options(row, styles[row]) | {"linestyle": term_line_style(rank)} for row, _, rank in terms_of_rows]
-    add_line_legend(figure, options, [f"{row.label}: {term}" for row, term, _ in terms_of_rows])
+    labels = [f"{row.marked}: {term}" for row, term, _ in terms_of_rows]
+    add_line_legend(figure, options, labels, [row for row, *_ in terms_of_rows])

@@ -19,6 +19,7 @@ from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
 from benchmark.report.figures.drawing.colours import Style
 from benchmark.report.figures.drawing.labels import LINE as LABEL_LINE
 from benchmark.report.figures.drawing.labels import SIZE as LABEL_SIZE
+from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.style import (
     BACKGROUND,
     TITLE,
@@ -27,7 +28,7 @@ from benchmark.report.figures.style import (
     text_width,
 )
 from benchmark.report.records.cells import Pair, Protocol, Row
-from benchmark.report.tables.table import scoring_sentence
+from benchmark.report.tables.table import mark_legend, scoring_sentence
 
 MAX_COLUMNS = 3  # panels side by side
 PANEL_WIDTH, PANEL_HEIGHT, LONE_WIDTH = 2.55, 1.95, 4.6  # of a panel's axes, and of the only one, in inches
@@ -40,14 +41,20 @@ def add_legend(figure: Figure, rows: Sequence[Row], styles: dict[Row, Style]) ->
         {"color": styles[row][0], "marker": styles[row][1], "linestyle": legend_line_style(row), **marker_style(row)}
         for row in rows
     ]
-    add_line_legend(figure, line_options, [row.label for row in rows])
+    add_line_legend(figure, line_options, [row.marked for row in rows], rows)
 
 
-def add_line_legend(figure: Figure, line_options: Sequence[dict[str, object]], labels: Sequence[str]) -> None:
-    """Add a legend of lines below the panels, in as many columns as fit."""
+def add_line_legend(
+    figure: Figure, line_options: Sequence[dict[str, object]], labels: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """Add a legend of lines below the panels, in as many columns as fit; rows: whose line each is."""
     columns = max(1, int((figure.get_figwidth() - MARGIN) / (max(map(text_width, labels)) + 0.65)))
     handles = [Line2D([], [], **options) for options in line_options]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), handlelength=2.6)
+    legend = figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), handlelength=2.6
+    )
+    for text, row in zip(legend.get_texts(), rows, strict=True):
+        tag(text, row.label)
 
 
 def marker_style(row: Row) -> dict[str, object]:
@@ -70,7 +77,7 @@ def axes_height(protocol: Protocol) -> float:
 
 def label_margin(spec: FigureSpec, protocol: Protocol) -> float:
     """The width in inches right of each panel: of the rows' labels, where they stand there."""
-    widths = [text_width(row.label, LABEL_SIZE) for row in protocol.rows] if spec.end_labels else []
+    widths = [text_width(row.marked, LABEL_SIZE) for row in protocol.rows] if spec.end_labels else []
     return max([PANEL_GAP, *(0.25 + width for width in widths)])
 
 
@@ -87,6 +94,7 @@ class FigureSpec:
     shared_labels: bool = False  # all panels have the same y tick labels, shown in the first column only
     tall: bool = False  # every row has a label of its own in each panel
     end_labels: bool = False  # these labels stand right of it
+    scored: bool = True  # whether it shows scores
 
 
 def draw_figure(
@@ -94,8 +102,14 @@ def draw_figure(
 ) -> RenderedFigure | None:
     """Render the figure of a protocol; None if no panel has data."""
     name, title = f"{protocol.slug}-{spec.name}", f"{spec.title} · {protocol.label}"
-    caption = f"{scoring_sentence(protocol)} {spec.caption}"
+    scoring = [scoring_sentence(protocol)] if spec.scored else []
+    caption = " ".join([*scoring, spec.caption, *row_legend(protocol)])
     return render_figure(name, title, caption, lambda: compose(spec, protocol, styles), kept)
+
+
+def row_legend(protocol: Protocol) -> list[str]:
+    """The explanations of the marks at the names of a protocol's methods that have a score."""
+    return mark_legend(cell.row.mark for pair in protocol.pairs for cell in protocol.student_cells(pair))
 
 
 def compose(spec: FigureSpec, protocol: Protocol, styles: dict[Row, Style]) -> Figure | None:

@@ -16,6 +16,7 @@ from benchmark.report.formatting import format_interval, format_points
 from benchmark.report.published import PublishedMatch
 from benchmark.report.records.cells import Protocol, Row
 from benchmark.report.statistics.equivalence import MARGIN, TOST_LEVEL
+from benchmark.report.tables.table import mark_legend
 
 SIZE = (6.4, 3.8)  # inches
 CAPTION = (
@@ -36,7 +37,8 @@ def published_figure(
     if not first:
         return None
     name, title = f"{protocol.slug}-published", f"Ours minus published · {protocol.label}"
-    return render_figure(name, title, CAPTION, lambda: compose(protocol, list(first.values()), styles), kept)
+    caption = " ".join([CAPTION, *mark_legend(match.cell.row.mark for match in first.values())])
+    return render_figure(name, title, caption, lambda: compose(protocol, list(first.values()), styles), kept)
 
 
 def compose(protocol: Protocol, matches: Sequence[PublishedMatch], styles: dict[Row, Style]) -> Figure:

@@ -15,6 +15,7 @@ from benchmark.report.figures.style import FOREGROUND, RenderedFigure, render_fi
 from benchmark.report.records.cells import Protocol, Row
 from benchmark.report.statistics.across import cliques
 from benchmark.report.tables.across import Overview, overview
+from benchmark.report.tables.table import mark_legend
 
 WIDTH, LINE, MARGIN = 4.2, 0.24, 0.12  # inches: of the axis of ranks; of a row; at the edges
 CAPTION = (
@@ -30,6 +31,7 @@ def rank_figure(protocol: Protocol, styles: dict[Row, Style], kept: FigureCache 
     if found is None:
         return None
     caption = CAPTION.format(len(found.pairs), found.ranks.critical_difference)
+    caption = " ".join([caption, *mark_legend(row.mark for row in found.rows)])
     name, title = f"{protocol.slug}-ranks", f"Average ranks · {protocol.label}"
     return render_figure(name, title, caption, lambda: compose(found, styles), kept)
 
@@ -39,7 +41,7 @@ def compose(found: Overview, styles: dict[Row, Style]) -> Figure:
     averages = found.ranks.averages.tolist()
     order = sorted(range(len(averages)), key=lambda i: (averages[i], found.rows[i].label))
     groups = cliques(averages, found.ranks.critical_difference)
-    left = MARGIN + 0.1 + max(text_width(row.label) for row in found.rows)
+    left = MARGIN + 0.1 + max(text_width(row.marked) for row in found.rows)
     depth = len(order) + 0.6 * len(groups)
     width, height = left + WIDTH + MARGIN, LINE * (depth + 1.5) + 2 * MARGIN
     figure = Figure(figsize=(width, height))
@@ -50,7 +52,9 @@ def compose(found: Overview, styles: dict[Row, Style]) -> Figure:
         tag(mark, found.rows[i].label, f"average rank {averages[i]:.2f}")
         axes.plot([0.7, averages[i]], [place, place], color="#9aa0a8", linewidth=0.6, zorder=1)
     draw_bars(axes, averages, groups, len(order))
-    axes.set_yticks(range(len(order)), [found.rows[i].label for i in order])
+    axes.set_yticks(range(len(order)), [found.rows[i].marked for i in order])
+    for text, i in zip(axes.get_yticklabels(), order, strict=True):
+        tag(text, found.rows[i].label)
     axes.set_xlim(0.7, len(order) + 0.3)
     axes.set_ylim(depth - 0.3, -0.6)
     axes.xaxis.tick_top()

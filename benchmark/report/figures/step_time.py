@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from benchmark.report.figures.drawing.colours import Style
+from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.panels import FigureSpec
 from benchmark.report.figures.style import COLOURS
 from benchmark.report.records.cells import Pair, Protocol, Row
@@ -29,9 +30,11 @@ def draw_step_time(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row,
     platform = next(iter(protocol.cost_platforms), None)
     costs = [(cell.row, cell.scored[0].cost(platform)) for cell in protocol.student_cells(pair)]
     costs = [(row, cost) for row, cost in costs if cost and cost.clock("step_ms") is not None]
-    for index, (_, cost) in enumerate(costs):
-        draw_bar(axes, index, cost)
-    axes.set_yticks(range(len(costs)), [row.label for row, _ in costs])
+    for index, (row, cost) in enumerate(costs):
+        draw_bar(axes, index, row, cost)
+    axes.set_yticks(range(len(costs)), [row.marked for row, _ in costs])
+    for text, (row, _) in zip(axes.get_yticklabels(), costs, strict=True):
+        tag(text, row.label)
     axes.set_ylim(len(costs) - 0.4, -0.6)
     axes.margins(x=0.15)
     axes.grid(False)
@@ -39,21 +42,16 @@ def draw_step_time(axes: Axes, protocol: Protocol, pair: Pair, styles: dict[Row,
     return [row for row, _ in costs]
 
 
-def draw_bar(axes: Axes, index: int, cost: Entry) -> None:
+def draw_bar(axes: Axes, index: int, row: Row, cost: Entry) -> None:
     """Draw the parts of a step as a stacked bar, with the whole step's time as a number."""
-    left = 0.0
+    left, whole = 0.0, format_milliseconds(cost.clock("step_ms"))
     for part, colour in PART_COLOURS.items():
-        width = max(cost.clock(part) or 0.0, 0.0)
-        axes.barh(index, width, left=left, height=0.7, color=colour)
-        left += width
-    axes.annotate(
-        format_milliseconds(cost.clock("step_ms")),
-        (left, index),
-        xytext=(3, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=7.5,
-    )
+        time = cost.clock(part) or 0.0
+        bar = axes.barh(index, max(time, 0.0), left=left, height=0.7, color=colour).patches[0]
+        tag(bar, row.label, f"{PARTS[part]} {format_milliseconds(time)} of {whole} ms")
+        left += max(time, 0.0)
+    options = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 7.5}
+    tag(axes.annotate(whole, (left, index), **options), row.label)
 
 
 def add_parts_legend(figure: Figure, rows: Sequence[Row], styles: dict[Row, Style]) -> None:
@@ -62,4 +60,6 @@ def add_parts_legend(figure: Figure, rows: Sequence[Row], styles: dict[Row, Styl
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
-STEP_TIME = FigureSpec("split", "Where a step’s time goes", CAPTION, draw_step_time, legend=add_parts_legend, axis="")
+STEP_TIME = FigureSpec(
+    "split", "Where a step’s time goes", CAPTION, draw_step_time, legend=add_parts_legend, axis="", scored=False
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.style import FOREGROUND
 from benchmark.report.records.cells import Pair, Protocol, Row
 
@@ -13,10 +14,13 @@ def draw_teacher(axes: Axes, protocol: Protocol, pair: Pair, cost: float | None 
     percent = teacher_score(protocol, pair)
     if percent is None:
         return []
-    axes.axhline(percent, color=FOREGROUND, linewidth=0.8, linestyle="--")
+    row = Row("teacher")
+    marks = [axes.axhline(percent, color=FOREGROUND, linewidth=0.8, linestyle="--")]
     if cost:
-        axes.plot([cost], [percent], color=FOREGROUND, marker="*", markersize=9)
-    return [Row("teacher")]
+        marks += axes.plot([cost], [percent], color=FOREGROUND, marker="*", markersize=9)
+    for mark in marks:
+        tag(mark, row.label, f"{percent:.2f} %")
+    return [row]
 
 
 def teacher_score(protocol: Protocol, pair: Pair) -> float | None:

@@ -17,7 +17,7 @@ from benchmark.report.formatting import format_percent
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row
 from benchmark.report.records.entries import Platform
 from benchmark.report.tables.measures import format_milliseconds
-from benchmark.report.tables.table import percent_level
+from benchmark.report.tables.table import device_text, percent_level
 
 CAPTION = (
     "Top-1 accuracy after the last epoch against the milliseconds of one training step, the teacher’s forward "
@@ -32,7 +32,7 @@ def tradeoff_figures(protocol: Protocol) -> list[FigureSpec]:
     platform = next(iter(protocol.cost_platforms), None)
     if platform is None:
         return []
-    caption = CAPTION.format(*platform, percent_level())
+    caption = CAPTION.format(device_text(platform[0]), platform[1], percent_level())
     panel = partial(draw_tradeoff, platform=platform)
     return [FigureSpec("step", "Accuracy against the time of a step", caption, panel, legend=None, tall=True)]
 
@@ -54,7 +54,7 @@ def draw_tradeoff(
     axes.margins(x=0.08, y=0.1)
     teacher = draw_teacher(axes, protocol, pair)
     lone = sum(bool(protocol.student_cells(each)) for each in protocol.pairs) == 1
-    marks = [(*point, cell.row.label) for (cell, _), point in zip(known, points, strict=True)]
+    marks = [(*point, cell.row.marked, cell.row.label) for (cell, _), point in zip(known, points, strict=True)]
     axes.autoscale_view()
     label_marks(axes, marks, (LONE_WIDTH if lone else PANEL_WIDTH, axes_height(protocol)))
     return [cell.row for cell, _ in known] + teacher

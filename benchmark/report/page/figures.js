@@ -45,21 +45,21 @@ addEventListener("beforeprint", () => document.querySelectorAll("figure").forEac
 // ---- the forest of another baseline, from the lines of its table
 const numbersIn = (text) => (text.match(/[+−-]?\d+\.\d+/g) ?? []).map((one) => Number(one.replace("−", "-")));
 
-// One panel: rows [label, seeds, difference, low, high] from the best to the worst; seeds: [seed, difference].
+// One panel: rows [label, seeds, judged, difference, low, high] from the best to the worst; seeds: [seed, difference].
 function forestPanel(title, rows, baseline, reach) {
   const [left, width, line, top] = [130, 300, 19, 24];
   const x = (value) => left + width * (0.5 + value / (2 * reach));
   const bottom = top + line * rows.length;
   const write = (text, at, y, anchor, row) => shape("text", { x: at, y, "text-anchor": anchor, "font-size": 11, fill: "currentColor", ...(row ? { "data-row": row } : {}) }, text);
-  const parts = rows.flatMap(([label, seeds, difference, low, high], index) => {
+  const parts = rows.flatMap(([label, seeds, judged, difference, low, high], index) => {
     const [y, colour] = [top + line * (index + 0.5), data.colours[label] || "currentColor"];
     const words = shape("title", {}, `${label}: ${difference.toFixed(2)} points${low === undefined ? "" : `, ${low.toFixed(2)} to ${high.toFixed(2)}`}`);
     const ends = [low, high].map((end) => x(Math.min(Math.max(end ?? difference, -reach), reach)));
     const dots = seeds.map(([seed, value]) => shape("circle", { cx: x(value), cy: y + 6, r: 1.7, fill: "currentColor", opacity: 0.55 },
       shape("title", {}, `${label}: seed ${seed}: ${value.toFixed(2)} points`)));
-    return [write(label, left - 6, y + 4, "end", label), shape("g", { "data-row": label }, words, ...dots,
+    return [write(label + (data.marks[label] ?? ""), left - 6, y + 4, "end", label), shape("g", { "data-row": label }, words, ...dots,
       shape("line", { x1: ends[0], x2: ends[1], y1: y, y2: y, stroke: colour, "stroke-width": 2 }),
-      shape("circle", { cx: x(difference), cy: y, r: 4, stroke: colour, "stroke-width": 1.5, fill: low === undefined ? "none" : colour }))];
+      shape("circle", { cx: x(difference), cy: y, r: 4, stroke: colour, "stroke-width": 1.5, fill: judged ? colour : "none" }))];
   });
   return shape("svg", { viewBox: `0 0 ${left + width + 12} ${bottom + 34}`, style: `--width: ${left + width + 12}px`, role: "img", "aria-label": `Differences to ${baseline}, ${title}`, "font-family": "DejaVu Sans, Verdana, sans-serif" },
     write(title, left, 14, "start"), shape("line", { x1: x(0), x2: x(0), y1: top, y2: bottom, stroke: "currentColor" }),
@@ -95,16 +95,17 @@ function redraw(figure, table, baseline, rows) {
   figure.dataset.drawn = "yes";
   title.textContent = `Differences to ${baseline}.`;
   const heads = [...table.tHead.rows[0].cells].map(words);
-  const [mean, interval] = [heads.indexOf("difference"), heads.findIndex((head) => head.endsWith("interval"))];
+  const [mean, verdict, interval] = [heads.indexOf("difference"), heads.indexOf("verdict"), heads.findIndex((head) => head.endsWith("interval"))];
   const panels = new Map();
   for (const row of rows) {
     const values = [mean, interval].flatMap((column) => numbersIn(words(row.cells[column])));
     if (!values.length) continue;
     const [label, group] = [words(row.cells[0]), row.dataset.group ?? ""];
-    panels.set(group, [...(panels.get(group) ?? []), [label, seedDifferences(row, label, baseline), ...values]]);
+    const judged = ["better", "worse", "cannot be told"].includes(words(row.cells[verdict]));
+    panels.set(group, [...(panels.get(group) ?? []), [label, seedDifferences(row, label, baseline), judged, ...values]]);
   }
-  const means = [...panels.values()].flat().map(([, , difference]) => Math.abs(difference));
+  const means = [...panels.values()].flat().map((line) => Math.abs(line[3]));
   const reach = 1.6 * Math.max(...means, 0.1);
   figure.querySelector(".drawing").replaceChildren(...[...panels].map(([group, lines]) =>
-    forestPanel(group, lines.sort((a, b) => b[2] - a[2]), baseline, reach)));
+    forestPanel(group, lines.sort((a, b) => b[3] - a[3]), baseline, reach)));
 }

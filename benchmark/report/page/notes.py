@@ -11,6 +11,7 @@ from benchmark.report.formatting import count_of, describe_differences, join_dis
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import FAILURES, Entry, newest_by_method
 from benchmark.report.tables.rerun import repeat_command, seeds_text
+from benchmark.report.tables.table import device_text
 
 VERBS = (("train", "train"), ("judged", "judge"))  # count in the record -> verb in the text
 
@@ -93,10 +94,11 @@ def provenance(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def distinct_values(entries: Iterable[Entry], name: str, length: int | None = None) -> str:
-    """The distinct values of a field of the provenance, cut to `length` characters each."""
+    """The distinct values of a field of the provenance, cut to `length` characters; names of devices have commas."""
     values = [entry.provenance(name) for entry in entries]
     flat = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    return join_distinct(str(part)[:length] for part in flat if part is not None)
+    known = {str(part)[:length] for part in flat if part is not None}
+    return "; ".join(sorted(map(device_text, known), key=natural_key)) if name == "device" else join_distinct(known)
 
 
 def data_summary(protocol: Protocol) -> str:

@@ -88,7 +88,8 @@ function openRuns(cell) {
   const commands = [...new Set(runs.map((run) => told.commands[run.command]))];
   open([row, ...where].join(" · "), "runs",
     sheet("Runs", ["run", "last epoch, %", "best epoch, %", "accuracy by epoch", "record"], lines(runs)),
-    make("p", { class: "caption" }, "The last epoch counts. The best epoch is an oracle’s: chosen by the images that it is scored on."),
+    make("p", { class: "caption" }, "The last epoch counts. The best epoch is an oracle’s: chosen by the images that it is scored on.",
+      runs.some((run) => run.kept.length) ? " A teacher counts with its kept file, from which its students learned, in the precision of most of the table’s runs." : ""),
     make("h3", {}, "To repeat"), ...commands.map((text) => make("p", {}, make("code", { class: "command", tabindex: 0 }, text))),
     make("h3", {}, "Values, and where each comes from"), sheet("Values", ["value of", "is", "from"], facts(runs, "values")),
     make("h3", {}, "Made by"), sheet("Made by", ["", ""], facts(runs, "made")));
@@ -106,11 +107,19 @@ function lines(runs) {
   const range = [Math.min(...all), Math.max(...all)];
   return runs.map((run) => [
     [name(run), make("span", { class: "under" }, run.origin)],
-    run.state === "done" ? run.last : [run.state, make("span", { class: "under message" }, run.message)],
+    run.state === "done" ? scores(run) : [run.state, make("span", { class: "under message" }, run.message)],
     run.best === "" ? "–" : [run.best, make("span", { class: "under" }, run.at === null ? "" : `epoch ${run.at}`)],
     curve(run, range),
     [make("code", {}, run.name), make("span", { class: "under" }, run.ended), ...run.others.map(attempt)],
   ]);
+}
+
+// The accuracy after the last epoch; of a teacher, that of its kept file too, in each precision it was computed in.
+function scores(run) {
+  const under = (text) => make("span", { class: "under" }, text);
+  const own = run.last === "" ? [] : [[run.last, "at the end of its training"]];
+  const all = [...run.kept.map(([value, precision]) => [value, `kept file, computed in ${precision}`]), ...own];
+  return run.kept.length ? all.flatMap(([value, what]) => [make("div", {}, value, under(what))]) : run.last;
 }
 
 // An attempt that does not count: the first one that is done does.

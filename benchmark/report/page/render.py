@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.report.docstrings import LEGEND, status_mark
+from benchmark.report.docstrings import status_mark
 from benchmark.report.figures.drawing.colours import styles_of
 from benchmark.report.figures.style import FOREGROUND, RenderedFigure
 from benchmark.report.formatting import MISSING, count_of, disambiguate, slug
@@ -25,6 +25,7 @@ from benchmark.report.page.sections import Extra, Section
 from benchmark.report.records.cells import Protocol
 from benchmark.report.records.entries import Entry
 from benchmark.report.tables.table import Table, TableCell, TableLine
+from benchmark.report.tables.table import mark_legend as legend_of
 
 SHARED = re.compile(r"\A(Scored on the [^.]*\.) (.+)\Z", re.S)  # `scoring_sentence`, and the rest of a caption
 HERE = Path(__file__).parent
@@ -102,13 +103,15 @@ def template_environment() -> Environment:
 def packed_data(sections: Sequence[Section], extras: Sequence[Extra], texts: Mapping[str, str], details: str) -> Markup:
     """The data of the page's script.
 
-    figures: name -> packed SVG; texts: path of a table's file -> its text; colours: label of a row -> colour.
+    figures: name -> packed SVG; texts: path of a table's file -> its text; colours, marks: of the label of each row.
     """
     figures = {figure.name: pack(figure.inline()) for each in (*sections, *extras) for figure in each.figures}
     styles = styles_of(section.protocol for section in sections)
     colours = {row.label: "" if colour == FOREGROUND else colour for row, (colour, _) in styles.items()}
     files = pack(json.dumps(texts, ensure_ascii=False, sort_keys=True))
-    return embed({"figures": figures, "texts": files, "runs": pack(details), "colours": colours})
+    marks = {row.label: row.mark for section in sections for row in section.protocol.rows if row.mark}
+    parts = {"figures": figures, "texts": files, "runs": pack(details), "colours": colours, "marks": marks}
+    return embed(parts)
 
 
 # ---- methods
@@ -137,8 +140,7 @@ def method_by_label(protocols: Iterable[Protocol], methods: Iterable[Method]) ->
 
 def mark_legend(table: Table, labels: Mapping[str, Method]) -> list[str]:
     """The explanations of the marks that occur in a table."""
-    marks = {labels[line.label].mark for line in table.lines if line.label in labels}
-    return [text for mark, text in LEGEND.items() if mark in marks]
+    return legend_of(labels[label].mark for label in (*table.labels, *table.heads) if label in labels)
 
 
 def page_caption(item: Table | RenderedFigure) -> str:

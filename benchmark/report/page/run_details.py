@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -16,6 +17,7 @@ from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry, finite_number, finite_numbers
 from benchmark.report.statistics.blocks import key_text
 from benchmark.report.tables.rerun import repeat_command
+from benchmark.report.tables.table import device_text
 from benchmark.store import Record
 
 MAX_POINTS = 60  # of a curve; enough for a small figure
@@ -39,6 +41,7 @@ def details(protocols: Iterable[Protocol]) -> dict[str, Any]:
     """runs: name of the record -> its fields; commands, lists: shared values, which runs refer to by index."""
     protocols = list(protocols)
     entries = {entry.run.id: entry for protocol in protocols for entry in protocol.entries}
+    kept = kept_scores(entries.values())
     runs: dict[str, dict[str, Any]] = {}
     commands: dict[str, int] = {}
     lists: dict[Facts, int] = {}
@@ -56,6 +59,7 @@ def details(protocols: Iterable[Protocol]) -> dict[str, Any]:
             resolved = entry.record.run | {"seed": 0}, entry.provenance("origin")
             source = [entry.provenance(name) for name in ("commit", "dirty", *PROVENANCE_FIELDS, "data")]
             runs[entry.name] = run_fields(entry) | {
+                "kept": kept.get(entry.run.id, []),
                 "seed": seed_text(cell, entry),
                 "label": cell.row.label,
                 "command": commands.setdefault(command, len(commands)),
@@ -71,8 +75,20 @@ def rerun_command(cell: Cell) -> str:
     return command if cell.row.kind == "teacher" else f"{command} --again"
 
 
+def kept_scores(entries: Iterable[Entry]) -> dict[str, list[tuple[str, str]]]:
+    """Id of a teacher -> (accuracy of its kept file, precision that it was computed in), as students' records say."""
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for entry in entries:
+        id, top1 = entry.provenance("teacher", "id"), finite_number(entry.provenance("teacher", "top1"))
+        if top1 is not None:
+            computed = format_percent(top1), str(entry.provenance("precision") or NOT_RECORDED)
+            found.setdefault(str(id), {})[computed] = None
+    return {id: sorted(own, key=lambda each: each[::-1]) for id, own in found.items()}
+
+
 def run_fields(entry: Entry) -> dict[str, Any]:
-    """The fields of a run that it does not share: state, scores, curve (in 1/100 percent)."""
+    """The fields of a run that it does not share: state, scores at the end of training, curve (in 1/100 percent)."""
+    entry = replace(entry, other_scores=())
     best, epoch, curve = entry.score("best_top1"), entry.score("best_epoch"), entry.recorded_accuracies()
     step = max(1, -(-(len(curve) - 1) // (MAX_POINTS - 1)))
     thinned = finite_numbers(curve[::step] + curve[-1:] * bool((len(curve) - 1) % step))
@@ -140,7 +156,7 @@ def provenance_fields(entry: Entry) -> Facts:
     )
     fields = [("commit", commit)]
     fields += [
-        (name, format_value(value))
+        (name, device_text(value) if name == "device" else format_value(value))
         for name in PROVENANCE_FIELDS
         if (value := entry.provenance(name)) not in (None, [], "")
     ]

@@ -57,8 +57,9 @@ function enhance(table, DataTable) {
     columnDefs: [{ targets: numbers, type: "measured", orderSequence: ["desc", "asc", ""] }],
     layout: { topStart: null, topEnd: null, bottomStart: count > MANY ? "paging" : null, bottomEnd: null },
   });
-  const pinned = [...table.querySelectorAll("tr[data-pinned]")]; // teacher and plain student stay on top
-  if (pinned.length) api.on("draw", () => table.tBodies[0].prepend(...pinned.filter((row) => row.isConnected)));
+  const pinned = [...table.querySelectorAll("tr[data-pinned]")]; // teacher and plain student stay on top of their pair
+  const pairs = () => new Set([...table.tBodies[0].rows].map((row) => row.dataset.group)).size;
+  if (pinned.length) api.on("draw", () => pairs() === 1 && table.tBodies[0].prepend(...pinned.filter((row) => row.isConnected)));
   const selects = [];
   const name = nameOf(table);
   restorers.set(name, (words) => {

@@ -57,9 +57,13 @@ class Row:
     method: str = ""
     knobs: str = ""  # all knobs, as JSON
     label: str = field(default="teacher", compare=False)
-    varied: tuple[str, ...] = field(
-        default=(), compare=False
-    )  # KNOB=VALUE of the knobs that differ between rows of its method
+    varied: tuple[str, ...] = field(default=(), compare=False)  # KNOB=VALUE, where rows of its method differ
+    mark: str = field(default="", compare=False)  # of its method's status: † adapted, ‡ re-derived
+
+    @property
+    def marked(self) -> str:
+        """The label with the mark behind it, as figures write it."""
+        return self.label + self.mark
 
 
 @dataclass(frozen=True)  # without slots: cached_property needs a __dict__

@@ -12,6 +12,9 @@ from benchmark.report.formatting import count_of, describe_differences, disambig
 from benchmark.report.records.by_pair import BY_PAIR, row_knobs
 from benchmark.report.records.cells import Pair, Row, Terms
 from benchmark.report.records.entries import Entry
+from benchmark.report.records.marks import method_marks
+
+Key = tuple[Terms, Terms]  # terms of the students, terms of the teachers
 
 
 def protocol_title(terms: Terms) -> str:
@@ -26,24 +29,52 @@ def protocol_title(terms: Terms) -> str:
     return " · ".join([*parts, f"judged on {values['judge']}"])
 
 
-def name_protocols(keys: Sequence[tuple[Terms, Terms]]) -> list[str]:
-    """A title for each (students' terms, teachers' terms); equal titles have the terms that differ appended."""
+def name_protocols(keys: Sequence[Key], suites: Sequence[str] = (), computed: Sequence[str] = ()) -> list[str]:
+    """A title for each (students' terms, teachers' terms); equal titles have the terms that differ appended.
+
+    suites: the suite of each, named in front; computed: the precisions that the runs of each were computed in, as text,
+    named in place of the recipe's.
+    """
     titles = [protocol_title(key[0]) for key in keys]
+    titles = [in_suite(*each) for each in zip(titles, suites, strict=True)] if suites else titles
     names = []
-    for key, title in zip(keys, titles, strict=True):
-        same_title = [other for other, other_title in zip(keys, titles, strict=True) if other_title == title]
-        difference = describe_differences([protocol_facts(rival) for rival in same_title])[same_title.index(key)]
+    for place, title in enumerate(titles):
+        rivals = [other for other, other_title in enumerate(titles) if other_title == title]
+        facts = [protocol_facts(keys[other]) for other in rivals]
+        facts = with_computed(facts, [computed[other] for other in rivals]) if computed else facts
+        difference = describe_differences(facts)[rivals.index(place)]
         names.append(f"{title} · {difference}" if difference else title)
     return disambiguate(names, keys)
 
 
-def protocol_facts(key: tuple[Terms, Terms]) -> dict[str, str]:
+def in_suite(title: str, suite: str) -> str:
+    """The title with its suite in front; a suite that is called as its data set is named once."""
+    return title if suite in ("", title.partition(" · ")[0]) else f"{suite} · {title}"
+
+
+def protocol_facts(key: Key) -> dict[str, str]:
     """The terms of students and teachers in one mapping."""
     students, teacher = map(dict, key)
     kind = teacher.get("recipe", "trained here") if teacher else "none"
     return (
         students | {"teacher": kind} | {f"teacher {name}": value for name, value in teacher.items() if name != "recipe"}
     )
+
+
+def with_computed(facts: Sequence[dict[str, str]], computed: Sequence[str]) -> list[dict[str, str]]:
+    """The facts of rivals with the precisions that each was computed in, in place of its recipe's: auto says neither.
+
+    Beside it where rivals with different recipes were computed alike; as they are where the recipes do not differ.
+    """
+    recipes = [each.get("precision", "") for each in facts]
+    if len(set(recipes)) < 2 or not all(recipes) or not all(computed):
+        return list(facts)
+    if len(set(zip(recipes, computed, strict=True))) == len(set(computed)):
+        own = [{"computed in": text} for text in computed]
+    else:
+        own = [{"precision": f"{recipe}, computed in {text}"} for recipe, text in zip(recipes, computed, strict=True)]
+    rest = [{name: value for name, value in each.items() if name != "precision"} for each in facts]
+    return [each | precision for each, precision in zip(rest, own, strict=True)]
 
 
 def name_pairs(pairs: Sequence[Pair]) -> list[Pair]:
@@ -70,7 +101,7 @@ def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
 
     Runs whose knobs a suite sets by pair share a row, whose knobs are those that they have in common.
     """
-    knobs_of = row_knobs(entries)
+    knobs_of, marks = row_knobs(entries), method_marks(entries)
     groups: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
     for entry in entries:
         own = knobs_of[entry.run.id]
@@ -87,7 +118,8 @@ def name_rows(entries: Sequence[Entry]) -> dict[str, Row]:
             shared = {knob: value for knob, value in settings[setting].items() if value != BY_PAIR}
             text = canonical_json(shared)
             text = setting if text in settings else text  # runs of an older method may have just these knobs
-            rows[kind, method, setting] = Row(kind, method, text, label, varied_knobs(shared, settings.values()))
+            mark = marks.get(method, "") if kind == "method" else ""
+            rows[kind, method, setting] = Row(kind, method, text, label, varied_knobs(shared, settings.values()), mark)
     row_by_run = {
         entry.run.id: rows[row_kind(entry.run), entry.run.method, canonical_json(knobs_of[entry.run.id])]
         for entry in entries

@@ -18,9 +18,8 @@ from benchmark.experiment.suite import read_suite, suite_names
 from benchmark.report.formatting import count_of, flatten, slug
 from benchmark.report.records.cells import Terms
 from benchmark.report.records.entries import Entry
-from benchmark.report.records.labels import protocol_title
+from benchmark.report.records.labels import Key, name_protocols, protocol_title
 
-Key = tuple[Terms, Terms]  # terms of the students, terms of the teachers
 LENGTH = 80  # characters of a name
 FOUND = "found, not trained"  # stands for the recipe of imported weights
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -50,6 +49,20 @@ def protocol_names(groups: Mapping[Key, Iterable[Entry]], suite: str = "") -> di
         taken = name in names.values()
         names[key] = f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:6]}" if taken else name
     return names
+
+
+def protocol_labels(groups: Mapping[Key, Sequence[Entry]]) -> list[str]:
+    """A label for each protocol: its suite, what it has in common, and the terms in which similar ones differ.
+
+    groups: protocol -> its entries.
+    """
+    suites = [Path(origin(entries)[1] or matching_suite(key)).stem for key, entries in groups.items()]
+    return name_protocols(list(groups), suites, [precisions_text(entries) for entries in groups.values()])
+
+
+def precisions_text(entries: Iterable[Entry]) -> str:
+    """The precisions that runs were computed in, by their records: "bf16", "bf16 and fp32"; "" if none says."""
+    return " and ".join(sorted({str(found) for entry in entries if (found := entry.provenance("precision"))}))
 
 
 def origin(entries: Iterable[Entry]) -> tuple[datetime, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from benchmark.files import read_arrays
 from benchmark.report.records.entries import Entry
 from benchmark.store import Store
 
@@ -47,6 +49,12 @@ class Predictions:
             self.matching[key] = same_accuracy(found, score)
         return found if self.matching[key] else None
 
+    def missing_reason(self, entries: Iterable[Entry]) -> str:
+        """Why not all of these runs have predictions: "of another attempt", "not kept"; "" if all have."""
+        lacking = [entry for entry in entries if self.correct(entry) is None]
+        other = any(self._of(entry.run.id).correct is not None for entry in lacking)
+        return "of another attempt" if other else "not kept" if lacking else ""
+
     def agreement(self, entry: Entry, teacher_id: str) -> float | None:
         """The share of the images that the run and a teacher classify alike; None without the predictions of both."""
         teacher = self._of(teacher_id).classes
@@ -63,6 +71,7 @@ class Predictions:
     def _read(self, id: str) -> Predicted:
         path = self.folder / f"{id}.npz"
         try:
+            read_arrays(path)  # says in plain words what is wrong
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 classes, correct = one_per_image(file, "top1"), one_per_image(file, "right")
                 return Predicted(classes, None if correct is None else correct.astype(bool))

@@ -17,8 +17,8 @@ from benchmark.experiment.run import Run
 from benchmark.report.formatting import join_distinct, natural_key
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.entries import Entry, finite_number
-from benchmark.report.records.labels import name_pairs, name_protocols, name_rows, protocol_title
-from benchmark.report.records.names import Key, make_terms, protocol_names
+from benchmark.report.records.labels import Key, name_pairs, name_rows, protocol_title
+from benchmark.report.records.names import make_terms, protocol_labels, protocol_names
 from benchmark.report.statistics.blocks import order_of
 
 
@@ -29,8 +29,8 @@ def protocols(entries: Sequence[Entry]) -> list[Protocol]:
     keys = sorted(
         groups, key=lambda key: (first_position(chain(*groups[key].values())), natural_key(protocol_title(key[0])), key)
     )
-    labels = name_protocols(keys)
-    names = protocol_names({key: list(chain(*groups[key].values())) for key in keys})
+    members = {key: list(chain(*groups[key].values())) for key in keys}
+    labels, names = protocol_labels(members), protocol_names(members)
     by_id = {entry.run.id: entry for entry in entries}
     return [
         build_protocol(label, names[key], key, groups[key], rows, by_id)

@@ -175,9 +175,9 @@ def best_of_column(values: Values, unequal: Said, effect: float) -> Iterator[Eve
         sd, degrees = residual_sd(values)
         limit = (max_t_quantile(balanced(), degrees, two_sided=False) * sd * sqrt(2 / n))[:, None]
         unmarked, marks = means.max(1, keepdims=True) - means > limit, ~unequal
-    yield "Hsu", "a best row left unmarked", True, None if unmarked is None else unmarked[:, -1] & marks
+    yield "Hsu", "a truly best row is not marked", True, None if unmarked is None else unmarked[:, -1] & marks
     if effect:
-        yield "Hsu", "a worse row marked", False, None if unmarked is None else ~unmarked[:, 1] & marks
+        yield "Hsu", "a truly worse row is marked ≈", False, None if unmarked is None else ~unmarked[:, 1] & marks
 
 
 def reproduction(values: Values, effect: float) -> Iterator[Event]:

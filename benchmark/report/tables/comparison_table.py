@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pandas as pd
 
 from benchmark.report.formatting import MISSING, count_of, format_interval, format_points
 from benchmark.report.records.cells import Protocol
+from benchmark.report.records.entries import Entry
 from benchmark.report.statistics.blocks import key_text, seed_of, teacher_of
 from benchmark.report.statistics.families import DUNNETT
 from benchmark.report.tables.comparisons import (
@@ -38,8 +39,16 @@ HOLM = "There, against rows other than those, intervals are Bonferroni’s for a
 FLIP_HEADS = ("sign-flip p", "Holm p")  # only where n allows them to reach 5 %
 
 
-def comparison_table(protocol: Protocol, comparisons: Sequence[Comparison], baseline: str = BASELINE) -> Table:
-    """The table of all comparisons; print has those with `baseline` (method or label) and the plain student."""
+def comparison_table(
+    protocol: Protocol,
+    comparisons: Sequence[Comparison],
+    baseline: str = BASELINE,
+    why_missing: Callable[[Iterable[Entry]], str] = lambda _: "not kept",
+) -> Table:
+    """The table of all comparisons; print has those with `baseline` (method or label) and the plain student.
+
+    why_missing: why the predictions of runs cannot be compared.
+    """
     comparisons = with_declared(protocol, comparisons, baseline)
     rows = {each.baseline.row for each in comparisons}
     declared = [row.label for row in declared_rows(protocol, baseline) if row in rows]
@@ -50,7 +59,8 @@ def comparison_table(protocol: Protocol, comparisons: Sequence[Comparison], base
         caption=caption(protocol, declared, flips),
         heads=heads(flips),
         lines=tuple(
-            TableLine(each.cell.row.label, tuple(line_cells(each, flips)), each.cell.pair.label) for each in comparisons
+            TableLine(each.cell.row.label, tuple(line_cells(each, flips, why_missing)), each.cell.pair.label)
+            for each in comparisons
         ),
         tidy=pd.DataFrame([tidy_line(protocol, each) for each in comparisons]),
         selector=("against", tuple(declared)),
@@ -90,7 +100,9 @@ def blocks_text(comparison: Comparison) -> str:
     return f"{count_of(len(teachers), 'teacher')}, {count_of(len(seeds), 'seed')}" if teachers else ""
 
 
-def line_cells(comparison: Comparison, flips: bool) -> Iterator[TableCell]:
+def line_cells(
+    comparison: Comparison, flips: bool, why_missing: Callable[[Iterable[Entry]], str]
+) -> Iterator[TableCell]:
     """The cells of a line, in the order of the headers."""
     contrast, paired, images = comparison.contrast, comparison.paired, comparison.images
     source = contrast.source if contrast and contrast.p is not None and contrast.source != DUNNETT else ""
@@ -104,8 +116,9 @@ def line_cells(comparison: Comparison, flips: bool) -> Iterator[TableCell]:
     if flips:
         yield TableCell(format_p(paired and paired.sign_flip))
         yield TableCell(format_p(comparison.holm))
+    runs = (*comparison.cell.scored, *comparison.baseline.scored)
     counts = f"{images.first} : {images.second} images, {key_text(images.block)}" if images else ""
-    yield TableCell(format_p(images and images.p), counts or ("not kept" if paired else ""))
+    yield TableCell(format_p(images and images.p), counts or (why_missing(runs) if paired else ""))
     yield TableCell(comparison.verdict)
 
 

@@ -150,8 +150,9 @@ def detectable_sentence(protocol: Protocol) -> str:
     residuals = [protocol.models[pair].residual for pair in known]
     sd, degrees = zip(*((each.sd, each.degrees) for each in residuals), strict=True)
     return (
-        f"Found in 80 % of cases between rows with {count_range(seeds)} seeds: {points_range(family)} points, "
-        f"{points_range(alone)} if tested alone (residual sd {points_range(sd)}, {count_range(degrees)} df)."
+        f"A true difference of {points_range(family)} points between rows with {count_range(seeds)} seeds is found in "
+        f"80 % of studies, {points_range(alone)} if it were the only comparison (the model's residual: standard "
+        f"deviation {points_range(sd)} points, {count_range(degrees)} degrees of freedom)."
         + ONE_RUN_SENTENCE
         * any(len(own) < MIN_RUNS for pair in known for own in protocol.models[pair].column.values())
     )

@@ -9,12 +9,12 @@ import pandas as pd
 from benchmark.experiment.run import Run
 from benchmark.record import Record
 from benchmark.report.formatting import MISSING, slug
-from benchmark.report.tables.table import Table, TableCell, TableLine
+from benchmark.report.tables.table import Table, TableCell, TableLine, device_text
 from benchmark.store import Store
 
 PRECISIONS = ("fp32", "bf16")
 HEADS = (
-    "data set", "parameters", "MACs", "file",
+    "data set", "parameters", "MACs", "weights file, fp16",
     *(f"{what} {precision}" for precision in PRECISIONS for what in ("ms an image", "images/s")),
 )  # fmt: skip
 
@@ -33,16 +33,18 @@ def deployment_table(device: str, records: Iterable[Record]) -> Table:
     rows = [(network_label(record), *figures(record)) for record in ordered]
     return Table(
         name=f"deployment-{slug(device)}",
-        title=f"Deployment · {device}",
+        title=f"Deployment · {device_text(device)}",
         caption=(
-            f"{device}. Networks as deployed: no teacher, batch norm folded where that is exact. One image at a time "
-            "(latency), and batches of 256 (throughput); medians. File: weights in half precision, as stored here."
+            f"{device_text(device)}. Networks as deployed: no teacher, batch norm folded where that is exact. One "
+            "image at a time (latency), and batches of 256 (throughput): medians, whose spread is not recorded. "
+            "Weights file: safetensors as this benchmark keeps it, in float16 whatever the network computes in, batch "
+            "norm not folded."
         ),
         heads=HEADS,
         lines=tuple(TableLine(name, tuple(map(TableCell, texts(*rest)))) for name, *rest in rows),
         head="network",
         tidy=pd.DataFrame(rows, columns=["network", *HEADS]),
-    )
+    ).concise("not measured")
 
 
 def network_label(record: Record) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from benchmark.report.formatting import (
-    MISSING,
     format_count,
     format_percent,
     format_points,
@@ -14,13 +13,14 @@ from benchmark.report.formatting import (
     format_rounded,
     format_score,
     join_distinct,
+    natural_key,
 )
 from benchmark.report.records.cells import Pair, Protocol
 from benchmark.report.records.entries import Entry, Platform
 from benchmark.report.records.predictions import Predictions
 from benchmark.report.statistics.summary import summarise
 from benchmark.report.tables.long import Measure, long_table, read_clock, read_score, read_size, scored_cells
-from benchmark.report.tables.table import Table
+from benchmark.report.tables.table import Table, device_text
 
 
 def optimism(entry: Entry) -> float | None:
@@ -114,6 +114,16 @@ TRAINING_MEASURES = (
     Measure("lanes", "lanes", read_clock("lanes"), format_rounded, exact=True),
     Measure("training s", "train_s", read_clock("train_s"), format_rounded),
 )
+STEP = (
+    "Step: the student’s forward and backward with the method, and the teacher’s forward. It is the sum of the plain "
+    "student’s step, the teacher’s forward and the method’s own time, which may come out below 0 by noise; own share: "
+    "of the other two. Peak memory: all tensors alive at once in a step, weights, gradients, momentum and activations, "
+    "in millions of bytes."
+)
+TRAINING = (
+    "Set-up: before the first step. Extra epochs: beyond the recipe’s. Images per second and training seconds are as "
+    "trained, with the lanes named in company on one device: they are not the price of the method alone."
+)
 
 
 def quality_table(protocol: Protocol, predictions: Predictions | None = None) -> Table:
@@ -123,11 +133,14 @@ def quality_table(protocol: Protocol, predictions: Predictions | None = None) ->
     """
     caption = (
         "Means over seeds. Oracle: the best epoch, chosen by the images that it is scored on, so no result; "
-        "optimism: what that adds. Agreement: images that student and teacher classify alike; without teaching, the "
-        f"plain student’s. KL: from teacher to student; KL, NLL: nats. {MISSING}: not in the records."
+        "optimism: what that adds. Agreement: the share of images to which student and teacher give the same class; "
+        "a student trained without a teacher is compared with the same one. KL: from teacher to student; KL, NLL: nats."
     )
+    if kept := join_distinct(cell.computed_in for cell in scored_cells(protocol) if cell.computed_in):
+        caption += f" Teacher: top-1 of its kept file, in {kept}; top-5, NLL and ECE at the end of its training."
     shown = with_agreement(protocol, predictions) if predictions else protocol
-    return long_table(shown, "quality", "Last epoch, best epoch, agreement, calibration", caption, QUALITY_MEASURES)
+    title = "Last epoch, best epoch, agreement, calibration"
+    return long_table(shown, "quality", title, caption, QUALITY_MEASURES).concise("not in the records")
 
 
 def with_agreement(protocol: Protocol, predictions: Predictions) -> Protocol:
@@ -160,33 +173,27 @@ def size_table(protocol: Protocol) -> Table:
         "times the student’s MACs and once the teacher’s; a method’s own arithmetic is not in them. Counts that differ "
         "between seeds are given as a range."
     )
-    return long_table(protocol, "size", "Accuracy, size and compute", caption, SIZE_MEASURES)
+    table = long_table(protocol, "size", "Accuracy, size and compute", caption, SIZE_MEASURES)
+    return table.concise("not in the records")
 
 
 def cost_table(protocol: Protocol) -> Table:
     """The table of time and memory, of a step measured alone and of the training."""
     platform = next(iter(protocol.cost_platforms), None)
-    caption = (
-        f"{measurement_sentence(protocol, platform)} Step: the student’s forward and backward with the method, and the "
-        "teacher’s forward. It is the sum of the plain student’s step, the teacher’s forward and the method’s own "
-        "time, which may come out below 0 by noise; own share: of the other two. Peak memory: all tensors alive at "
-        "once in a step, weights, gradients, momentum and activations, in millions of bytes. Set-up: before the "
-        "first step. Extra epochs: beyond the recipe’s. Images per second and training seconds are as trained, with "
-        f"the lanes named in company on one device: they are not the price of the method alone. {MISSING}: not "
-        "measured, or there is no teacher."
-    )
     measures = [*(measured_alone(measure, platform) for measure in STEP_MEASURES), *TRAINING_MEASURES]
-    table = long_table(protocol, "cost", "Time and memory", caption, measures)
-    costs = [[entry.cost(platform) for entry in cell.scored] for cell in scored_cells(protocol)]
-    names = [" ".join(sorted({cost.name for cost in cell_costs if cost})) for cell_costs in costs]
-    return replace(table, tidy=table.tidy.assign(costs=names))
+    table = long_table(protocol, "cost", "Time and memory", "", measures)
+    costs = [filter(None, [entry.cost(platform) for entry in cell.scored]) for cell in scored_cells(protocol)]
+    names = [" ".join(sorted({cost.name for cost in own})) for own in costs]
+    caption = " ".join([f"{protocol.label}.", *measurement_sentences(protocol, platform), TRAINING])
+    found = replace(table, caption=caption, tidy=table.tidy.assign(costs=names))
+    return found.concise("not measured, or there is no teacher")
 
 
-def measurement_sentence(protocol: Protocol, platform: Platform | None) -> str:
-    """The sentence that says on which platform the steps were measured, and how."""
+def measurement_sentences(protocol: Protocol, platform: Platform | None) -> list[str]:
+    """The sentences on the columns of steps measured alone: on which platform, how, and what each column is."""
     if platform is None:
-        return "No step was measured alone."
-    device, precision = platform
-    others = join_distinct(" in ".join(other) for other in protocol.cost_platforms[1:])
-    also = f" The newest counts; there are older ones on {others}." if others else ""
-    return f"Each step measured alone, in milliseconds, on {device} in {precision}; the best of several rounds.{also}"
+        return ["No step was measured alone."]
+    names = [f"{device_text(device)} in {precision}" for device, precision in protocol.cost_platforms]
+    others = "; ".join(sorted(names[1:], key=natural_key))
+    older = [f"The newest counts; there are older ones on {others}."] if others else []
+    return [f"Each step measured alone, in milliseconds, on {names[0]}; the best of several rounds.", *older, STEP]

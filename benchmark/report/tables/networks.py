@@ -20,7 +20,7 @@ CAPTION = (
     "Layers with weights, one after another, shortcuts beside them left out. Parameters and multiplications (of "
     "convolutions and linear layers, one image) of the network itself, without what a method adds. Compression and "
     "speed-up: the teacher’s parameters and multiplications over the network’s. Then top-1 accuracy in percent after "
-    f"the last epoch, mean over seeds. {MISSING}: not in the records, or not run."
+    "the last epoch, mean over seeds."
 )
 
 
@@ -35,7 +35,7 @@ def networks_table(protocol: Protocol) -> Table:
         lines=tuple(lines),
         tidy=pd.DataFrame([tidy_line(protocol, cell) for cell in scored_cells(protocol)]),
         head="pair",
-    )
+    ).concise("not in the records, or not run")
 
 
 def pair_lines(protocol: Protocol, pair: Pair) -> Iterator[TableLine]:

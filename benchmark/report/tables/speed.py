@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pandas as pd
 
+from benchmark.files import content_problem, read_json
 from benchmark.report.formatting import slug
 from benchmark.report.tables.table import Table, TableCell, TableLine
 from benchmark.store import Store
@@ -27,10 +27,10 @@ def speed_tables(store: Store) -> tuple[list[Table], list[str]]:
     tables, complaints = [], []
     for path in sorted((store.root / "speed").glob("[!.]*.json")):
         try:
-            value = json.loads(path.read_text())
+            value = read_json(path)
             tables += [targets_table(value), *([bound_table(value)] if "bound" in value else [])]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-            why = " ".join(f"{type(fault).__name__}: {fault}".split())
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as fault:
+            why = content_problem(fault)
             complaints.append(f"{path}: not what `speed --suite targets` writes, left out ({why})")
     return tables, complaints
 

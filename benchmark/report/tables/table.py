@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import pandas as pd
 
 from benchmark.report.docstrings import LEGEND
+from benchmark.report.formatting import MISSING
 from benchmark.report.records.by_pair import cell_knobs
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.statistics.summary import LEVEL
@@ -71,15 +73,36 @@ class Table:
         return replace(self, lines=tuple(line for line in self.lines if line.cells[index].text in values))
 
     def marked(self, marks: Mapping[str, str]) -> Table:
-        """The table with each label's mark behind it, the marks' legend below, and both as columns of the CSV."""
-        own = [marks.get(line.label, "") for line in self.lines]
+        """The table with each label's mark behind it, the marks' legend below, and both as columns of the CSV.
+
+        Labels are those of lines and, where methods are columns, their headers.
+        """
+        own = [marks.get(label, "") for label in (*self.labels, *self.heads)]
         if not any(own):
             return self
-        lines = tuple(replace(line, label=line.label + mark) for line, mark in zip(self.lines, own, strict=True))
-        caption = " ".join([self.caption, *(text for mark, text in LEGEND.items() if mark in own)])
+        lines = tuple(replace(line, label=line.label + marks.get(line.label, "")) for line in self.lines)
+        heads = tuple(head + marks.get(head, "") for head in self.heads)
+        caption = " ".join([self.caption, *mark_legend(own)])
         columns = [marks.get(str(row), "") for row in self.tidy.get("row", ())]
         shown = {"mark": columns, "legend": [LEGEND.get(mark, "") for mark in columns]} if columns else {}
-        return replace(self, lines=lines, caption=caption, tidy=self.tidy.assign(**shown))
+        return replace(self, lines=lines, heads=heads, caption=caption, tidy=self.tidy.assign(**shown))
+
+    def concise(self, missing: str = "") -> Table:
+        """The table without columns in which every cell is MISSING; the CSV keeps them.
+
+        missing: what MISSING means, for the caption, if it occurs elsewhere.
+        """
+        columns = list(zip(*(line.cells for line in self.lines), strict=True))
+        kept = [place for place, cells in enumerate(columns) if any(cell != TableCell(MISSING) for cell in cells)]
+        lines = tuple(replace(line, cells=tuple(line.cells[place] for place in kept)) for line in self.lines)
+        occurs = any(cell.text == MISSING for line in lines for cell in line.cells)
+        caption = f"{self.caption} {MISSING}: {missing}." if missing and occurs else self.caption
+        return replace(self, heads=tuple(self.heads[place] for place in kept), lines=lines, caption=caption)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the lines."""
+        return [line.label for line in self.lines]
 
     @property
     def grouped(self) -> bool:
@@ -90,6 +113,17 @@ class Table:
     def groups(self) -> list[tuple[str, list[TableLine]]]:
         """(Pair's label, its lines), in order."""
         return [(name, list(lines)) for name, lines in groupby(self.lines, key=lambda line: line.group)]
+
+
+def mark_legend(marks: Iterable[str]) -> list[str]:
+    """The explanations of the marks of methods that occur."""
+    found = set(marks)
+    return [text for mark, text in LEGEND.items() if mark in found]
+
+
+def device_text(device: object) -> str:
+    """A device as records name it, its threads in the singular where there is one."""
+    return re.sub(r"\b1 threads\b", "1 thread", str(device))
 
 
 def runs_per_cell(counts: set[int]) -> str:
@@ -107,7 +141,7 @@ def run_counts(protocol: Protocol) -> set[int]:
 
 
 def scoring_sentence(protocol: Protocol) -> str:
-    """The first sentence of every caption: the judge and the number of runs per cell."""
+    """The first sentence of the caption of what is scored: the judge and the number of runs per cell."""
     return f"Scored on the {protocol.judge}; {runs_per_cell(run_counts(protocol))}."
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.report.formatting import MISSING, format_count
 from benchmark.report.records.findings import Finding, finding_table, format_number
-from benchmark.report.tables.table import Table, TableCell, TableLine
+from benchmark.report.tables.table import Table, TableCell, TableLine, device_text
 
 PRINTED_BATCH = 64  # batch size of the grid's cases that are printed; the CSV has all cases
 
@@ -26,7 +26,8 @@ def loss_cost_table(finding: Finding) -> Table:
     caption = (
         f"{fewer_sentence(cases)} Multiplications: of one forward pass of the loss, counted. Products: its matrix "
         "products and convolutions alone, with the backward pass, by torch’s counter. Regressors: as `hint` builds "
-        f"them, and one fully connected layer without bias. Cross-entropy is not counted. ms: {clock['about']}."
+        f"them, and one fully connected layer without bias. Cross-entropy is not counted. ms: "
+        f"{device_text(clock['about'])}."
     )
     heads = ("parameters", "multiplications", "products, with backward", "ms")
     return finding_table(finding, "cost", "Cost of the loss, LP and regressors", caption, heads, lines=lines, tidy=tidy)

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 
 from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.style import FOREGROUND, text_width
+from benchmark.report.records.cells import Row
 
 SIZE, LINE = 7.0, 0.125  # of a label: points; inches from one to the next
-Label = tuple[float, str, str]  # y in the axes' data, text, colour
+Label = tuple[float, Row, str]  # y in the axes' data, row, colour
 
 
 def label_ends(axes: Axes, labels: Sequence[Label], height: float) -> None:
@@ -19,17 +20,16 @@ def label_ends(axes: Axes, labels: Sequence[Label], height: float) -> None:
     height: of the axes, in inches.
     """
     low, high = axes.get_ylim()
-    ordered = sorted(labels, key=lambda label: (label[0], label[1]))
+    ordered = sorted(labels, key=lambda label: (label[0], label[1].label))
     ends = [min(max((y - low) / (high - low), 0.0), 1.0) for y, *_ in ordered]
     places = spread(ends, LINE / height)
-    for (_, text, colour), end, place in zip(ordered, ends, places, strict=True):
+    for (_, row, colour), end, place in zip(ordered, ends, places, strict=True):
         options = {"xycoords": "axes fraction", "textcoords": "axes fraction", "annotation_clip": False}
         leader = {"arrowstyle": "-", "color": colour, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
-        written = axes.annotate(
-            text, (1.0, end), (1.035, place), fontsize=SIZE, color=FOREGROUND, va="center", arrowprops=leader, **options
-        )
+        options |= {"fontsize": SIZE, "color": FOREGROUND, "va": "center", "arrowprops": leader}
+        written = axes.annotate(row.marked, (1.0, end), (1.035, place), **options)
         written.set_in_layout(False)
-        tag(written, text)
+        tag(written, row.label)
 
 
 def spread(values: Sequence[float], distance: float) -> list[float]:
@@ -44,15 +44,15 @@ def spread(values: Sequence[float], distance: float) -> list[float]:
     return [centre + distance * (index - (count - 1) / 2) for centre, count in groups for index in range(count)]
 
 
-def label_marks(axes: Axes, marks: Sequence[tuple[float, float, str]], size: tuple[float, float]) -> None:
-    """Write a label beside each mark (x, y, text), at the nearest place that no mark and no earlier label takes.
+def label_marks(axes: Axes, marks: Sequence[tuple[float, float, str, str]], size: tuple[float, float]) -> None:
+    """Write a label beside each mark (x, y, text, row), at the nearest place that no mark and no earlier label takes.
 
-    size: width and height of the axes, in inches.
+    row: label of the row that the mark is of; size: width and height of the axes, in inches.
     """
     to_inches = axes.transData + axes.transAxes.inverted()
-    centres = [tuple(p * s for p, s in zip(to_inches.transform((x, y)), size, strict=True)) for x, y, _ in marks]
+    centres = [tuple(p * s for p, s in zip(to_inches.transform((x, y)), size, strict=True)) for x, y, *_ in marks]
     taken = [(x - 0.04, y - 0.04, x + 0.04, y + 0.04) for x, y in centres]
-    for (x, y), (*_, text) in zip(centres, marks, strict=True):
+    for (x, y), (*_, text, row) in zip(centres, marks, strict=True):
         width = text_width(text, SIZE)
         left, bottom = min(
             ((x + dx if dx > 0 else x + dx - width, y + dy - LINE / 2) for dx, dy in CANDIDATES),
@@ -60,7 +60,7 @@ def label_marks(axes: Axes, marks: Sequence[tuple[float, float, str]], size: tup
         )
         taken.append((left, bottom, left + width, bottom + LINE))
         place = (left / size[0], (bottom + LINE / 2) / size[1])
-        tag(axes.text(*place, text, transform=axes.transAxes, fontsize=SIZE, color=FOREGROUND, va="center"), text)
+        tag(axes.text(*place, text, transform=axes.transAxes, fontsize=SIZE, color=FOREGROUND, va="center"), row)
 
 
 CANDIDATES = tuple((dx, LINE * dy) for dy in (0, 0.7, -0.7, 1.2, -1.2, 1.9, -1.9) for dx in (0.08, -0.08))

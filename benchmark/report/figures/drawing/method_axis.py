@@ -39,7 +39,7 @@ def draw_seeds(axes: Axes, values: Mapping[Key, float], place: float, row: Row, 
 
 def label_rows(axes: Axes, rows: Sequence[Row], limits: tuple[float, float], *reference_lines: float) -> None:
     """Label the y axis with the rows from top to bottom, set the x limits and draw vertical reference lines."""
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [row.marked for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(*limits)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmark.report.figures.drawing.tags import tag
 from benchmark.report.figures.style import COLOURS, FOREGROUND, MARKERS
 from benchmark.report.records.findings import Finding
 
@@ -45,7 +46,9 @@ def tsne_figure(finding: Finding) -> Figure | None:
         if id == "teacher":
             label_classes(axes, position, classes)
     labels = [f"{label}" for label in np.unique(classes)]
-    figure.legend(handles, labels, title="class", loc="outside lower center", ncols=10, markerscale=1.6)
+    legend = figure.legend(handles, labels, title="class", loc="outside lower center", ncols=10, markerscale=1.6)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        tag(text, f"class {label}")
     return figure
 
 
@@ -58,7 +61,9 @@ def draw_points(axes: Axes, positions: np.ndarray, classes: np.ndarray, limits: 
     for index, label in enumerate(np.unique(classes)):
         options = {"color": colours[index % len(colours)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3}
         options |= {"markerfacecolor": "none"} if index >= len(colours) else {}
-        handles += axes.plot(*positions[classes == label].T, linestyle="none", markeredgewidth=0.5, **options)
+        marks = axes.plot(*positions[classes == label].T, linestyle="none", markeredgewidth=0.5, **options)
+        tag(marks[0], f"class {label}", f"{sum(classes == label)} images")
+        handles += marks
     return handles
 
 
@@ -67,7 +72,8 @@ def label_classes(axes: Axes, positions: np.ndarray, classes: np.ndarray) -> Non
     for label in np.unique(classes):
         x, y = positions[classes == label].T
         beside = (np.quantile(x, 0.9), np.median(y))
-        axes.annotate(f"{label}", beside, (2, 0), textcoords="offset points", va="center", fontsize=6.5)
+        text = axes.annotate(f"{label}", beside, (2, 0), textcoords="offset points", va="center", fontsize=6.5)
+        tag(text, f"class {label}")
 
 
 TSNE = ("points", "The images in feature space", CAPTION, tsne_figure)
