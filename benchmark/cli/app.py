@@ -43,7 +43,7 @@ def train_and_measure(runs, options):
     from benchmark.profiling import cost, deployment
     from benchmark.store import Store
     from benchmark.sweep import runner
-    from benchmark.sweep.claims import one_at_a_time
+    from benchmark.sweep.claims import Claims, one_at_a_time
     from benchmark.sweep.failures import failures
     from benchmark.sweep.load import make_room
     from benchmark.training.callback import Stopped
@@ -53,7 +53,7 @@ def train_and_measure(runs, options):
         failed = runner.run(runs, options)
     except Stopped as limit:
         return failures(runs, Store(options.results), recorded=True), str(limit)
-    if options.processes:
+    if options.processes or Claims(options.results).held():
         print(f"costs not measured beside other programs; `cost {options.suite}` measures them later", file=sys.stderr)
     elif options.executor != "ray":
         with one_at_a_time(options.results, "measuring"):

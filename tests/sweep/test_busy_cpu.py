@@ -10,6 +10,7 @@ from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.profiling.contention import busy_processes
 from benchmark.store import Store
 from benchmark.sweep import load, runner
+from benchmark.sweep.claims import Claim, Claims
 from benchmark.sweep.load import Counters
 from benchmark.sweep.options import Options
 
@@ -139,3 +140,16 @@ def test_a_sweep_beside_busy_processes_says_so_and_trains_with_one_thread_each(c
     assert "costs not measured beside other programs; `cost digits` measures them later" in done.err
     (record,) = Store(tmp_path / "r").records()
     assert record.kind == "run" and record.provenance["device"].endswith(", 1 threads")
+
+
+def test_costs_are_not_measured_while_another_process_trains_in_the_same_folder(
+    call, few_digits, monkeypatch, tmp_path
+):
+    other = Claim("0" * 12, "kd", pid=1, host="elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(Claims, "held", lambda self: [other])
+    places = ["--results", tmp_path / "r", "--reports", tmp_path / "p"]
+    done = call("run", "digits", "-m", "ce", "--epochs", "1", "--seeds", "0", *places)
+    assert done.code == 0, done.err
+    assert "costs not measured beside other programs" in done.err
+    assert [record.kind for record in Store(tmp_path / "r").records()] == ["run"]
