@@ -257,7 +257,7 @@ def test_predictions_of_a_zip_file_of_a_version_to_come_are_left_out_with_a_sent
     (tmp_path / "predictions" / "x.npz").write_bytes(data)
     reader = Predictions(Store(tmp_path))
     assert reader.correct(SimpleNamespace(run=SimpleNamespace(id="x"), score=lambda name: 1.0)) is None
-    assert "zip file version" in reader.complaints[0]
+    assert "it is not an .npz file" in reader.complaints[0]
 
 
 # ---- plug-ins
