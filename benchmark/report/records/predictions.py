@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from benchmark.files import read_arrays
+from benchmark.files import UnreadableFile, read_arrays
 from benchmark.report.records.entries import Entry
 from benchmark.store import Store
-
-# what numpy and zipfile raise for an archive with changed bytes; RuntimeError: encrypted, or of a version to come
-DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zlib.error, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -71,19 +65,17 @@ class Predictions:
     def _read(self, id: str) -> Predicted:
         path = self.folder / f"{id}.npz"
         try:
-            read_arrays(path)  # says in plain words what is wrong
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                classes, correct = one_per_image(file, "top1"), one_per_image(file, "right")
-                return Predicted(classes, None if correct is None else correct.astype(bool))
+            arrays = read_arrays(path)
+            classes, correct = one_per_image(arrays, "top1"), one_per_image(arrays, "right")
+            return Predicted(classes, None if correct is None else correct.astype(bool))
         except FileNotFoundError:
             return Predicted()
-        except DAMAGE as fault:
-            why = " ".join(str(fault).split()) or type(fault).__name__
-            self.complaints.append(f"{path}: no predictions, left out of the tests on images ({why})")
+        except (UnreadableFile, ValueError) as fault:
+            self.complaints.append(f"{path}: no predictions, left out of the tests on images ({fault})")
             return Predicted()
 
 
-def one_per_image(file: NpzFile, name: str) -> NDArray[np.integer | np.bool_] | None:
+def one_per_image(file: Mapping[str, NDArray], name: str) -> NDArray[np.integer | np.bool_] | None:
     """(N,) an array of predictions; None if the file has none.  Raises ValueError for another shape or type."""
     found = file.get(name)
     if found is not None and (found.ndim != 1 or not len(found) or found.dtype.kind not in "biu"):
