@@ -21,10 +21,11 @@ from pathlib import Path
 from filelock import FileLock, SoftFileLease, Timeout
 
 from benchmark.experiment.run import Run
-from benchmark.files import write_atomic
+from benchmark.files import read_json, write_atomic
 
 LEASE_S = 120.0  # seconds without a sign of life after which another process may take a claim over
 ABANDONED_S = 86400.0  # the same for `gc`, which looks once and has to trust the clocks
+NOTE_BYTES = 100_000  # of what an owner writes, at most
 POLL_SECONDS = 2.0  # between two looks at what other processes train
 
 
@@ -148,7 +149,7 @@ class Claims:
     def _read(self, id: str) -> Claim:
         """What its owner wrote about a claim; of a note that cannot be read, the id alone."""
         with suppress(OSError, ValueError, TypeError):
-            return Claim(**json.loads(self._note(id).read_text()))
+            return Claim(**read_json(self._note(id), NOTE_BYTES))
         return Claim(id)
 
 

@@ -269,3 +269,11 @@ def test_a_process_waits_for_runs_of_another_and_takes_over_what_it_leaves(tmp_p
     assert runner.run([run], options) == []
     assert "waiting for another process, which trains 1 run;" in capsys.readouterr().err
     assert attempts(tmp_path) == ["done"]
+
+
+def test_a_pipe_in_place_of_a_claims_note_hangs_nobody(tmp_path, runs):
+    with Claims(tmp_path).take(runs[:1]) as (run,):
+        note = tmp_path / "claims" / f"{run.id}.json"
+        note.unlink()
+        os.mkfifo(note)
+        assert Claims(tmp_path).held_ids() == {run.id}
