@@ -23,7 +23,8 @@ SLANT = 0.62  # height of a slanted pair's name, as a share of its length
 MARKS, DARK, LIGHT = {BETTER: "▲", WORSE: "▼"}, "#111214", "#fdfdfc"
 CAPTION = (
     "Top-1 accuracy minus that of the plain student, in percentage points. ▲ better and ▼ worse by more than chance "
-    "explains (Dunnett, within the pair). Methods in order of their mean gain. An empty place has no score."
+    "explains (Dunnett, in each pair by itself; one run: no mark). Methods in order of their mean gain. An empty place "
+    "has no score."
 )
 
 

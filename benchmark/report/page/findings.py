@@ -21,6 +21,7 @@ def better_sentence(protocol: Protocol, ranked: Sequence[Row], contrasts: Contra
     methods = [row for row in ranked if row.kind == "method"]
     if all(each.verdict in NO_VERDICT for each in contrasts.values()):
         return "No difference can be told from chance yet: that takes several seeds of the plain student and a method."
+    judged = [row for row in methods if any(each.verdict not in NO_VERDICT for each in contrasts_of(row, contrasts))]
     counts, several = verdict_counts(methods, contrasts), len(full_pairs(protocol)) > 1
     winners = sorted((row for row in methods if counts[row][BETTER]), key=lambda row: -counts[row][BETTER])
     somewhere = " on some pair (Holm’s adjustment over the pairs)" if several else ""
@@ -36,9 +37,10 @@ def better_sentence(protocol: Protocol, ranked: Sequence[Row], contrasts: Contra
         for row in winners[:NAMED]
     ]  # fmt: skip
     more = f" and {len(winners) - NAMED} more" if len(winners) > NAMED else ""
+    rows = f"{count_of(len(judged), 'row')} with a teacher{' and several runs' * (len(judged) < len(methods))}"
     return (
-        f"{len(winners)} of {count_of(len(methods), 'row')} with a teacher {verb} better than the plain student by "
-        f"more than chance explains{somewhere}: {'; '.join(named)}{more}."
+        f"{len(winners)} of {rows} {verb} better than the plain student by more than chance explains{somewhere}: "
+        f"{'; '.join(named)}{more}."
     )
 
 

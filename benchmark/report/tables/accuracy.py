@@ -157,7 +157,7 @@ def caption(protocol: Protocol) -> str:
     if several_teachers(protocol):
         sentences.append(SEVERAL_TEACHERS)
     if any(model.residual for model in protocol.models.values()):
-        sentences.append(f"Bold: best mean; {TIED}: not told from it (Hsu).")
+        sentences.append(f"Bold: best mean; {TIED}: not told from it by one-sided limits (Hsu).")
         sentences += [detectable_sentence(protocol), fallback_sentence(protocol)]
     elif run_counts(protocol):
         sentences.append("Nothing is bold: n = 1 is too small to tell methods apart.")
