@@ -51,19 +51,17 @@ class UnreadableFile(ValueError):
 @contextmanager
 def read_errors(path: Path) -> Iterator[None]:
     """In this block every OSError becomes a ReadError about `path`."""
-    try:
+    with write_errors(path, ReadError):
         yield
-    except OSError as fault:
-        raise ReadError(fault.errno, fault.strerror or str(fault), str(path)) from fault
 
 
 @contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """In this block every OSError becomes a WriteError about `path`."""
+def write_errors(path: Path, kind: type[WriteError] = WriteError) -> Iterator[None]:
+    """In this block every OSError becomes an error of this kind about `path`."""
     try:
         yield
     except OSError as fault:
-        raise WriteError(fault.errno, fault.strerror or str(fault), str(path)) from fault
+        raise kind(fault.errno, fault.strerror or str(fault), str(path)) from fault
 
 
 def write_atomic(path: Path, data: bytes, fresh: bool = False) -> Path:

@@ -16,7 +16,7 @@ from benchmark.acceleration.cpu_kernels import batch_norm
 from benchmark.acceleration.device import BF16_INSTRUCTIONS, INSTRUCTION_SETS, instruction_sets, reports
 from benchmark.acceleration.machine import Machine, machine
 from benchmark.doctor.finding import Finding
-from benchmark.sweep.load import NOTICEABLE, Counters, read_counters
+from benchmark.sweep.load import NOTICEABLE, Counters, others, read_counters
 from benchmark.training import provenance
 
 FLAGS = {"avx512": "avx512bw"}  # torch's word for an instruction set -> its flag in /proc/cpuinfo, if that is another
@@ -105,10 +105,10 @@ def load(before: Counters | None) -> Finding:
     time.sleep(max(0.0, SAMPLE_SECONDS - (time.monotonic() - before.wall)))
     after = read_counters()
     wall = after.wall - before.wall
-    others = max(0.0, (after.busy - before.busy - (after.own - before.own)) / wall)
-    value = f"other programs used {others:.1f} of {after.cores} processors for {wall:.1f} s"
+    used = max(0.0, others(before, after))
+    value = f"other programs used {used:.1f} of {after.cores} processors for {wall:.1f} s"
     value += f"; load average {os.getloadavg()[0]:.1f}"
-    if others > NOTICEABLE:
+    if used > NOTICEABLE:
         advice = "training is slower, on the threads that they leave cores for, and its times do not compare; end them"
         return Finding("load", value, False, advice)
     return Finding("load", value)

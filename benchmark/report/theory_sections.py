@@ -6,15 +6,14 @@ theory_sections(store)     (title, tables, figures) of each pair, and a sentence
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmark.files import UnreadableFile, content_problem, read_arrays, read_json
+from benchmark.files import content_problem
 from benchmark.report.figures.drawing.cache import NO_CACHE, FigureCache
 from benchmark.report.figures.drawing.colours import Style, styles_of
 from benchmark.report.figures.studies.theory import theory_figures
 from benchmark.report.figures.style import RenderedFigure
 from benchmark.report.records.cells import Protocol
-from benchmark.report.records.findings import SCHEMA, read_finding
+from benchmark.report.records.findings import read_finding
 from benchmark.report.tables.table import Table
 from benchmark.report.tables.theory import theory_tables
 from benchmark.store import Store
@@ -43,7 +42,6 @@ def theory_sections(
     sections, complaints, styles = [], [], run_styles(protocols)
     for path in sorted((store.root / "features").glob("[!.]*.json")):
         try:
-            check_files(path)
             finding = read_finding(path)
             own = {id: styles[id] for id in finding.labels if id in styles}
             inputs = [path.read_bytes(), path.with_suffix(".npz").read_bytes(), repr(own)]
@@ -55,14 +53,6 @@ def theory_sections(
                 f"{path}: not what `theory` writes, left out ({why}); remove it or examine the pair again"
             )
     return sections, complaints
-
-
-def check_files(path: Path) -> None:
-    """Raises FileNotFoundError and UnreadableFile unless a pair's JSON file and its arrays can be read."""
-    value = read_json(path)
-    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise UnreadableFile(f"it is not of schema {SCHEMA}")
-    read_arrays(path.with_suffix(".npz"))
 
 
 def run_styles(protocols: Sequence[Protocol]) -> dict[str, Style]:

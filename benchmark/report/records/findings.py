@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.files import UnreadableFile, read_arrays, read_json
 from benchmark.report.formatting import MISSING, count_of, slug
 from benchmark.report.tables.table import Table
 
@@ -55,14 +55,12 @@ class Finding:
 def read_finding(path: Path) -> Finding:
     """Read a finding from its JSON file and the NPZ file beside it.
 
-    Raises ValueError for another schema, and whatever json, numpy or the file system raise for a damaged file.
+    Raises UnreadableFile for another schema or a damaged file, FileNotFoundError where one is missing.
     """
-    value = json.loads(path.read_text())
+    value = read_json(path)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise ValueError(f"not of schema {SCHEMA}")
-    with path.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return Finding(path, value, arrays)
+        raise UnreadableFile(f"it is not of schema {SCHEMA}")
+    return Finding(path, value, read_arrays(path.with_suffix(".npz")))
 
 
 def finding_table(finding: Finding, name: str, title: str, caption: str, heads: tuple[str, ...], **rest: Any) -> Table:
