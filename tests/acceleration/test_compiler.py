@@ -19,6 +19,7 @@ def compile_here(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("KD_CFLAGS", raising=False)
 
     def run():
         (tmp_path / "words").write_text("")
