@@ -21,6 +21,7 @@ from 0), and they print the best epoch.  Batch norm of a single image's embeddin
 statistics.  For pairs with VGG or MobileNetV2 no weight is known of the authors.
 """
 
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -91,11 +92,49 @@ class Fusion(nn.Module):
         """The level's map o and the x that goes on, both of the teacher's size (H, W): (N, C, H, W) each."""
         x = self.enter(f)  # (N, C, H, W)
         if self.gate is not None:
-            y = resize(below, x.shape[2:])  # (N, C, H, W)
-            g = self.gate(torch.cat([x, y], 1)).sigmoid()  # (N, 2, H, W)
-            x = x * g[:, :1] + y * g[:, 1:]  # (N, C, H, W)
+            x = self.fuse(x, below)
         x = resize(x, size)
         return self.leave(x), x
+
+    def fuse(self, x, below):
+        """g₁ x + g₂ y; y is `below` (N, C, h, w) at the height and width of x (N, C, H, W), as a view.
+
+        The 1 x 1 convolution of [x, y] is a sum: that of x, and that of `below`, each of whose values serves a block.
+        """
+        if x.shape[2] % below.shape[2] or x.shape[3] % below.shape[3]:
+            below = resize(below, x.shape[2:])
+        for_x, for_y = self.gate.weight.chunk(2, 1)  # (2, C, 1, 1) each
+        split = partial(split_blocks, size=below.shape[2:])
+        on_x = split(F.conv2d(x, for_x, self.gate.bias))  # (N, 2, h, H/h, w, W/w)
+        x = split(x)  # (N, C, h, H/h, w, W/w)
+        g = (on_x + split(F.conv2d(below, for_y))).sigmoid()
+        y = Repeat.apply(below, x.shape[3], x.shape[5])
+        return (x * g[:, :1] + y * g[:, 1:]).flatten(4, 5).flatten(2, 3)
+
+
+def split_blocks(x, size):
+    """A map (N, C, H, W) as h x w blocks of places, size = (h, w): (N, C, h, H/h, w, W/w), not copied."""
+    return x.unflatten(3, (size[1], -1)).unflatten(2, (size[0], -1))
+
+
+class Repeat(torch.autograd.Function):
+    """Each value of a map (N, C, h, w) as a block of a x b equal values: (N, C, h, a, w, b), not copied.
+
+    Backward sums each block by pooling; the sums of `expand` take ten times as long on a CPU.  The sums get the strides
+    of the map: a map of one place can have several, and batch norm picks its kernel, so its rounding, by them.
+    """
+
+    @staticmethod
+    def forward(ctx, x, a, b):
+        ctx.block = (a, b)
+        ctx.save_for_backward(x)
+        return x[:, :, :, None, :, None].expand(-1, -1, -1, a, -1, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        sums = F.avg_pool2d(grad.flatten(4, 5).flatten(2, 3), ctx.block, divisor_override=1)  # (N, C, h, w)
+        return torch.empty_like(x).copy_(sums), None, None
 
 
 def as_levels(maps, embedding):

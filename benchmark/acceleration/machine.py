@@ -20,8 +20,8 @@ student over those of the plain loop (`speed`); one call differs from the next b
     evaluation every k epochs                                    would save 4 %, leaves gaps in the curve  dropped
     threads beside other programs                                the table is in profiling/contention.py
 
-The same in float32, AVX2 emulated (ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2, C code for AVX2), with other work
-beside it: alone 1.32 -> 1.85, cohort 2.1 -> 2.9; on the same processor with AVX-512 1.42 -> 1.66 and 2.4 -> 2.55.
+The same in float32, AVX2 emulated (ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 KD_CFLAGS=-march=haswell):
+alone 1.32 -> 1.73 to 1.85, cohort 2.1 -> 2.73; on the same processor with AVX-512 1.42 -> 1.66 and 2.4 -> 2.55.
 
     Winograd's filtering in 3 x 3 convolutions                   teacher - 30 %, student's step - 20 %     kept
     norm, sum and ReLU in one pass                               student's step - 2 to 5 %                 kept
