@@ -16,7 +16,7 @@ from benchmark.acceleration.cpu_kernels import batch_norm
 from benchmark.acceleration.device import BF16_INSTRUCTIONS, INSTRUCTION_SETS, instruction_sets, reports
 from benchmark.acceleration.machine import Machine, machine
 from benchmark.doctor.finding import Finding
-from benchmark.sweep.load import NOTICEABLE, Counters, others, read_counters
+from benchmark.sweep.load import NOTICEABLE, Counters, others, read_counters, read_memory
 from benchmark.training import provenance
 
 FLAGS = {"avx512": "avx512bw"}  # torch's word for an instruction set -> its flag in /proc/cpuinfo, if that is another
@@ -117,19 +117,13 @@ def load(before: Counters | None) -> Finding:
 # ---- memory
 def memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> Finding:
     """Memory of the machine, and of the container if it has a limit."""
-    try:
-        found = {name: 1024 * int(size) for name, size in re.findall(r"(\w+):\s+(\d+) kB", meminfo.read_text())}
-    except OSError:
+    found = read_memory(meminfo, group)
+    if found is None:
         return Finding("memory", "not known: this system has no /proc/meminfo")
-    total, free = found["MemTotal"], found["MemAvailable"]
-    value = f"{free / 1e9:.1f} GB available of {total / 1e9:.1f} GB"
-    try:
-        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        free = min(free, limit - used)
-        value += f"; the container may use {limit / 1e9:.1f} GB and uses {used / 1e9:.1f} GB"
-    except (OSError, ValueError):  # no container, or the limit is "max"
-        pass
-    if free < LEAST_MEMORY:
+    value = f"{found.available / 1e9:.1f} GB available of {found.total / 1e9:.1f} GB"
+    if found.limit is not None:
+        value += f"; the container may use {found.limit / 1e9:.1f} GB and uses {found.used / 1e9:.1f} GB"
+    if found.free < LEAST_MEMORY:
         return Finding("memory", value, False, "end other programs, or train fewer students at once with --lanes")
     return Finding("memory", value)
 

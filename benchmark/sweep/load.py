@@ -141,7 +141,8 @@ def room_beside_others(read: Callable[[], Counters | None] = read_counters) -> R
     for seconds in SAMPLE_SECONDS:
         time.sleep(seconds)
         after = read()
-        room = room_for(threads, after.cores, others(before, after), available_memory())
+        memory = read_memory()
+        room = room_for(threads, after.cores, others(before, after), memory.free if memory else math.inf)
         if room is None:
             return None
         before = after
@@ -160,17 +161,33 @@ def room_for(threads: int, cores: int, load: float, memory: float) -> Room | Non
     return Room(1, fitting) if fitting > 1 else Room(int(max(1, min(threads, memory / PROCESS_BYTES))), 1)
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes of memory that programs can still take, here and in the container; inf where the system does not say."""
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of memory, of the machine and of the container; limit and used are None where no container has a limit."""
+
+    total: int
+    available: int  # to programs that start now, on the machine
+    limit: int | None = None
+    used: int | None = None
+
+    @property
+    def free(self) -> int:
+        """Bytes that programs can still take, here and in the container."""
+        return self.available if self.limit is None else min(self.available, self.limit - self.used)
+
+
+def read_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> Memory | None:
+    """The memory of machine and container; None where the system does not say."""
     try:
-        free = 1024.0 * int(re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())[1])
-    except (OSError, TypeError):
-        return math.inf
+        sizes = {name: 1024 * int(size) for name, size in re.findall(r"(\w+):\s+(\d+) kB", meminfo.read_text())}
+    except OSError:
+        return None
+    of_machine = sizes["MemTotal"], sizes["MemAvailable"]
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
     except (OSError, ValueError):  # no container, or its limit is "max"
-        return free
-    return min(free, limit - used)
+        return Memory(*of_machine)
+    return Memory(*of_machine, limit, used)
 
 
 def cohorts_for(runs: list[Run], options: Options) -> list[list[Run]]:

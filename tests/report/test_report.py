@@ -520,7 +520,9 @@ def test_the_first_attempt_that_is_done_counts_and_the_others_are_listed(tmp_pat
     page = build(a_store(tmp_path / "results", records), tmp_path / "out").read_text()
     line = csv_line(tmp_path / "out", "kd")
     assert (line["top1_percent"], line["n"], line["records"]) == ("71", "1", f"{a_run('kd').id}-2")
-    assert "1 run was attempted several times; the first done counts." in markdown_of(tmp_path / "out", "accuracy")
+    assert "1 run was attempted several times; the first done with the newest code counts." in markdown_of(
+        tmp_path / "out", "accuracy"
+    )
     ended = "2026-01-02T03:04:05+00:00"
     others = [[f"{a_run('kd').id}-1", "failed", ended], [f"{a_run('kd').id}-3", "75.00 %", ended]]
     assert json.dumps(others, separators=(",", ":")) in packed_runs(page)

@@ -60,14 +60,15 @@ def test_there_are_no_more_processes_than_the_memory_holds(memory, processes):
 
 
 def test_the_memory_is_what_the_system_and_the_container_leave(tmp_path):
-    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
-    assert load.available_memory(tmp_path / "meminfo", tmp_path) == 4000 * 1024
+    info = tmp_path / "meminfo"
+    info.write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert load.read_memory(info, tmp_path) == load.Memory(9000 * 1024, 4000 * 1024)
     (tmp_path / "memory.current").write_text("500\n")
     (tmp_path / "memory.max").write_text("max\n")
-    assert load.available_memory(tmp_path / "meminfo", tmp_path) == 4000 * 1024
+    assert load.read_memory(info, tmp_path).free == 4000 * 1024
     (tmp_path / "memory.max").write_text("1500\n")
-    assert load.available_memory(tmp_path / "meminfo", tmp_path) == 1000
-    assert load.available_memory(tmp_path / "nothing", tmp_path) == float("inf")
+    assert load.read_memory(info, tmp_path).free == 1000
+    assert load.read_memory(tmp_path / "nothing", tmp_path) is None
 
 
 def test_a_load_that_is_gone_seconds_later_changes_nothing(two_threads):

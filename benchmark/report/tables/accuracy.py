@@ -171,7 +171,7 @@ def attempts_sentence(protocol: Protocol) -> list[str]:
     if not count:
         return []
     verb = "was" if count == 1 else "were"
-    return [f"{count_of(count, 'run')} {verb} attempted several times; the first done counts."]
+    return [f"{count_of(count, 'run')} {verb} attempted several times; the first done with the newest code counts."]
 
 
 def tidy_line(protocol: Protocol, cell: Cell, standing: str) -> dict[str, object]:
