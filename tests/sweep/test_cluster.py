@@ -70,6 +70,15 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, tmp_path):
     assert not (tmp_path / "results" / "records").exists()
 
 
+@pytest.mark.parametrize(("terminal", "value"), [(True, None), (False, "0")])
+def test_ray_colours_the_progress_of_its_workers_on_a_terminal_only(monkeypatch, terminal, value):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr(connect.os, "environ", {})
+    connect.import_ray()
+    assert connect.os.environ.get("RAY_COLOR_PREFIX") == value
+
+
 def test_a_plan_for_a_cluster_needs_no_ray(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     found = runner.make_plan([TEACHER, RUN], options(tmp_path, executor="ray"))
