@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from benchmark.experiment.study import Study
 from benchmark.report.figures.studies.sensitivity import sensitivity_figure
-from benchmark.report.formatting import slug
 from benchmark.report.page.render import Extra
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.studies import group_studies
@@ -21,8 +20,8 @@ INTRO = (
 def tuning_sections(studies: Sequence[Study], entries: Sequence[Entry]) -> list[Extra]:
     """The sections of all protocols that have a study with a result."""
     sections = []
-    for title, methods in group_studies(studies, entries).items():
-        figure = sensitivity_figure(title, methods)
-        tables, figures = [tuning_table(title, methods, entries)], [figure] if figure else []
-        sections.append(Extra(f"Tuning · {title}", f"tuning-{slug(title)}", INTRO, tables, figures))
+    for group in group_studies(studies, entries):
+        figure = sensitivity_figure(group)
+        tables, figures = [tuning_table(group, entries)], [figure] if figure else []
+        sections.append(Extra(f"Tuning · {group.title}", group.name, INTRO, tables, figures))
     return sections

@@ -13,7 +13,7 @@ from benchmark.data import datasets, split
 from benchmark.experiment.resolve import Choices, load_suite
 from benchmark.experiment.run import Run
 from benchmark.report.build import build
-from benchmark.report.figures.studies.sensitivity import points, sensitivity_figure
+from benchmark.report.figures.studies.sensitivity import plain_accuracies, points, sensitivity_figure
 from benchmark.report.records.entries import load_entries
 from benchmark.report.records.studies import group_studies, read_studies, without_trials
 from benchmark.store import Store
@@ -90,7 +90,7 @@ def test_the_suite_of_the_best_settings_runs_and_the_table_has_its_test_accuracy
     done = call("run", folder / "tuned.yaml", "-m", "sp", "--seeds", "1", "--quiet", *places)
     assert done.code == 0, done.err
     (record,) = [r for r in Store(tmp_path / "results").latest().values() if r.run["method"] == "sp" and r.run["seed"]]
-    (path,) = (tmp_path / "reports" / "tables").glob("tuning-*.csv")
+    (path,) = (tmp_path / "reports" / "tables").glob("*-tuning.csv")
     (line,) = [each for each in read_csv(path) if each["row"] == "sp" and each["setting"].startswith("tuned")]
     assert (line["test_n"], float(line["test_top1"])) == ("1", pytest.approx(record.score["top1"], abs=1e-8))
     assert len(list((tmp_path / "reports" / "tables").glob("*-accuracy.csv"))) == 1  # of the test images only
@@ -112,7 +112,7 @@ def test_the_report_has_a_section_on_tuning_and_no_trial_in_its_tables(tuned):
     page = (folder / "reports" / "index.html").read_text()
     assert "Tuning · digits" in page and "as published" in page and "Sensitivity to the tuned knobs" in page
     names = sorted(path.name for path in (folder / "reports" / "tables").glob("*.csv"))
-    assert all(name.startswith("tuning-") for name in names) and names
+    assert names == ["digits-1-epoch-tuning.csv"], "named by its suite alone"
     store = Store(folder / "results")
     entries, _ = load_entries(store)
     assert without_trials(entries, read_studies(store)[0]) == []
@@ -121,7 +121,7 @@ def test_the_report_has_a_section_on_tuning_and_no_trial_in_its_tables(tuned):
 def test_the_table_shows_each_method_as_published_and_tuned(tuned, tmp_path):
     folder, _ = tuned
     build(Store(folder / "results"), tmp_path)
-    (path,) = (tmp_path / "tables").glob("tuning-*.csv")
+    (path,) = (tmp_path / "tables").glob("*-tuning.csv")
     lines = read_csv(path)
     latest = Store(folder / "results").latest()
     studies = {s.method: s for s in read_studies(Store(folder / "results"))[0]}
@@ -192,10 +192,15 @@ def test_the_figure_has_a_point_for_every_trial_in_order_of_the_knob(tuned):
     folder, _ = tuned
     store = Store(folder / "results")
     studies, latest = read_studies(store)[0], store.latest()
-    ((_, methods),) = group_studies(studies, load_entries(store)[0]).items()
-    sp = next(method for method in methods if method.label == "sp")
+    (group,) = group_studies(studies, load_entries(store)[0])
+    sp = next(method for method in group.methods if method.label == "sp")
     found = [(value, summary.mean) for _, value, summary in points(sp, sp.study.spaces[0], "resnet20-resnet8")]
     expected = [(trial.values["gamma"], latest[trial.ids[0]].score["top1"]) for trial in sp.study.trials]
     assert found == sorted(expected)
-    assert sensitivity_figure("digits", methods).svg.count("<svg") == 1
-    assert sensitivity_figure("digits", [method for method in methods if method.label == "ce"]) is None
+    (ce,) = [trial.ids[0] for each in group.methods if each.label == "ce" for trial in each.study.trials]
+    assert plain_accuracies(group.methods, "resnet20-resnet8") == [latest[ce].score["top1"]]
+    assert plain_accuracies(group.methods, "resnet20-resnet14") == []
+    figure = sensitivity_figure(group).svg
+    assert figure.count("<svg") == 1 and "plain student" in figure
+    assert "plain student" not in sensitivity_figure(replace(group, methods=[sp])).svg
+    assert sensitivity_figure(replace(group, methods=[each for each in group.methods if each.label == "ce"])) is None

@@ -13,8 +13,10 @@ from benchmark.experiment.run import Run
 from benchmark.experiment.study import FOLDER, Study
 from benchmark.files import file_problem
 from benchmark.report.formatting import describe_differences, disambiguate, flatten
+from benchmark.report.records.cells import Terms
 from benchmark.report.records.entries import Entry
-from benchmark.report.records.labels import protocol_title
+from benchmark.report.records.labels import Key
+from benchmark.report.records.names import protocol_labels, protocol_names
 from benchmark.report.records.protocols import run_terms
 from benchmark.store import Store
 
@@ -96,16 +98,38 @@ def teachers_of(entries: Iterable[Entry]) -> set[str]:
     return {entry.run.teacher.id for entry in entries if entry.run.teacher}
 
 
-def group_studies(studies: Sequence[Study], entries: Iterable[Entry]) -> dict[str, list[TunedMethod]]:
-    """Title of a protocol -> its studies with a result, in order of label; those of one method differ in label."""
+@dataclass(frozen=True, slots=True)
+class StudyGroup:
+    """The studies that stand in one table: their runs have data set, judge and recipe in common."""
+
+    title: str
+    name: str  # that its files begin with
+    methods: list[TunedMethod]
+
+
+def group_studies(studies: Sequence[Study], entries: Iterable[Entry]) -> list[StudyGroup]:
+    """The studies with a result, grouped, in order of title and label; those of one method differ in label."""
     known = {entry.run.id: entry for entry in entries}
-    groups: dict[str, list[tuple[Study, dict[str, Entry]]]] = {}
+    groups: dict[Terms, list[tuple[Study, dict[str, Entry]]]] = {}
     for study in studies:
         own = {id: known[id] for trial in study.trials for id in trial.ids if id in known}
         if any(entry.state == "done" for entry in own.values()):
-            title = protocol_title(run_terms(next(iter(own.values())).run))
-            groups.setdefault(title, []).append((study, own))
-    return {title: label_studies(groups[title]) for title in sorted(groups)}
+            groups.setdefault(run_terms(next(iter(own.values())).run), []).append((study, own))
+    members = {terms: [entry for _, own in found for entry in own.values()] for terms, found in groups.items()}
+    titles = protocol_labels({(terms, ()): runs for terms, runs in members.items()})
+    judged = {suite_key(members[terms], found[0][0].judge): terms for terms, found in groups.items()}
+    names = {judged[key]: name for key, name in protocol_names({key: members[t] for key, t in judged.items()}).items()}
+    labelled = {terms: label_studies(found) for terms, found in groups.items()}
+    result = [StudyGroup(title, f"{names[t]}-tuning", labelled[t]) for title, t in zip(titles, groups, strict=True)]
+    return sorted(result, key=lambda group: group.title)
+
+
+def suite_key(members: Sequence[Entry], judge: str) -> Key:
+    """The protocol of trials as their suite has it, scored on the suite's own judge; it names their files."""
+    taught = [entry.run.teacher for entry in members if entry.run.teacher]
+    terms = [run_terms(members[0].run), run_terms(taught[0]) if taught else ()]
+    students, teachers = (tuple((term, judge if term == "judge" else value) for term, value in each) for each in terms)
+    return students, teachers
 
 
 def label_studies(found: Collection[tuple[Study, dict[str, Entry]]]) -> list[TunedMethod]:

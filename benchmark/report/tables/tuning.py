@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchmark.experiment.run import Run
-from benchmark.report.formatting import MISSING, count_of, format_percent, format_value, slug
+from benchmark.report.formatting import MISSING, count_of, format_percent, format_value
 from benchmark.report.records.entries import Entry
-from benchmark.report.records.studies import TunedMethod
+from benchmark.report.records.studies import StudyGroup, TunedMethod
 from benchmark.report.statistics.summary import summarise
 from benchmark.report.tables.table import Table, TableCell, TableLine
 
@@ -42,22 +42,22 @@ class Choice:
         return ", ".join(f"{knob} {format_value(value)}" for knob, value in values.items()) or MISSING
 
 
-def tuning_table(title: str, methods: Sequence[TunedMethod], entries: Iterable[Entry]) -> Table:
-    """The table of one protocol's studies; entries: all of the report, among them the runs on test images."""
+def tuning_table(group: StudyGroup, entries: Iterable[Entry]) -> Table:
+    """The table of a group of studies; entries: all of the report, among them the runs on test images."""
     tested: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.state == "done" and entry.run.judge == "test":
             tested.setdefault(setting_key(entry.run), []).append(entry)
     lines, tidy = [], []
-    for choice in choices(methods):
+    for choice in choices(group.methods):
         held_out = [entry for entry in choice.method.runs_of(choice.number, choice.pair) if entry.state == "done"]
         test = tested.get(setting_key(held_out[0].run), []) if held_out else []
         cells = (TableCell(choice.setting), TableCell(choice.values), accuracy(held_out), accuracy(test))
         lines.append(TableLine(choice.method.label, cells, choice.pair))
-        tidy.append(tidy_line(title, choice, held_out, test))
+        tidy.append(tidy_line(group.title, choice, held_out, test))
     return Table(
-        name=f"tuning-{slug(title)}",
-        title=f"As published and tuned · {title}",
+        name=group.name,
+        title=f"As published and tuned · {group.title}",
         caption=CAPTION,
         heads=HEADS,
         lines=tuple(lines),
