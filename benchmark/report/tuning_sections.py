@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from benchmark.experiment.study import Study
 from benchmark.report.figures.studies.sensitivity import sensitivity_figure
+from benchmark.report.formatting import slug
 from benchmark.report.page.render import Extra
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.studies import group_studies
@@ -23,5 +24,6 @@ def tuning_sections(studies: Sequence[Study], entries: Sequence[Entry]) -> list[
     for group in group_studies(studies, entries):
         figure = sensitivity_figure(group)
         tables, figures = [tuning_table(group, entries)], [figure] if figure else []
-        sections.append(Extra(f"Tuning · {group.title}", group.name, INTRO, tables, figures))
+        title = f"Tuning · {group.title}"
+        sections.append(Extra(title, slug(title), INTRO, tables, figures))
     return sections

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -111,6 +112,8 @@ def test_the_report_has_a_section_on_tuning_and_no_trial_in_its_tables(tuned):
     folder, _ = tuned
     page = (folder / "reports" / "index.html").read_text()
     assert "Tuning · digits" in page and "as published" in page and "Sensitivity to the tuned knobs" in page
+    ids = re.findall(r'<(?:section|table|figure|div)[^>]* id="([^"]*)"', page)
+    assert len(set(ids)) == len(ids) and any(each.startswith("tuning-digits") for each in ids)
     names = sorted(path.name for path in (folder / "reports" / "tables").glob("*.csv"))
     assert names == ["digits-1-epoch-tuning.csv"], "named by its suite alone"
     store = Store(folder / "results")
