@@ -13,8 +13,8 @@ from benchmark.report.records.studies import group_studies
 from benchmark.report.tables.tuning import tuning_table
 
 INTRO = (
-    "Every method’s knobs, tuned with equally many trials on images held out of the training set, never on test "
-    "images. Trials are in no other table of this report; each is a record like any other."
+    "Knobs tuned on images held out of the training set, never on test images; one call of `tune` gives every method "
+    "equally many trials. Trials are in no other table of this report; each is a record like any other."
 )
 
 

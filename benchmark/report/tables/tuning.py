@@ -18,10 +18,10 @@ from benchmark.report.tables.table import Table, TableCell, TableLine
 CAPTION = (
     "As published: the suite’s values, which are the authors’ unless the suite says otherwise. Tuned: of the given "
     "number of trials, the published one among them, the setting with the best mean over pairs and seeds on images "
-    "held out of the training set; equally many trials for every method. The held-out accuracy of the tuned setting "
-    "is that of the best of several, and so too high. Test: runs with these settings that were trained on all "
-    "training images and scored on the test images, on whatever seeds they have. Top-1 in percent after the last "
-    "epoch, mean ± sd."
+    "held out of the training set; one call of `tune` gives every method equally many. The held-out accuracy of the "
+    "tuned setting is that of the best of several, and so too high. Test: runs with these settings that were trained "
+    "on all training images and scored on the test images, on whatever seeds they have. Top-1 in percent after the "
+    "last epoch, mean ± sd."
 )
 HEADS = ("setting", "values", "held-out top-1", "test top-1")
 
