@@ -119,7 +119,7 @@ def memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cg
     """Memory of the machine, and of the container if it has a limit."""
     found = read_memory(meminfo, group)
     if found is None:
-        return Finding("memory", "not known: this system has no /proc/meminfo")
+        return Finding("memory", "not known: this system has no /proc/meminfo, or it does not say what is available")
     value = f"{found.available / 1e9:.1f} GB available of {found.total / 1e9:.1f} GB"
     if found.limit is not None:
         value += f"; the container may use {found.limit / 1e9:.1f} GB and uses {found.used / 1e9:.1f} GB"

@@ -180,9 +180,9 @@ def read_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/
     """The memory of machine and container; None where the system does not say."""
     try:
         sizes = {name: 1024 * int(size) for name, size in re.findall(r"(\w+):\s+(\d+) kB", meminfo.read_text())}
-    except OSError:
+        of_machine = sizes["MemTotal"], sizes["MemAvailable"]
+    except (OSError, KeyError):
         return None
-    of_machine = sizes["MemTotal"], sizes["MemAvailable"]
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
     except (OSError, ValueError):  # no container, or its limit is "max"

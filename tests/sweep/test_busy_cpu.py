@@ -69,6 +69,8 @@ def test_the_memory_is_what_the_system_and_the_container_leave(tmp_path):
     (tmp_path / "memory.max").write_text("1500\n")
     assert load.read_memory(info, tmp_path).free == 1000
     assert load.read_memory(tmp_path / "nothing", tmp_path) is None
+    info.write_text("MemTotal: 9000 kB\n")
+    assert load.read_memory(info, tmp_path) is None, "an old kernel does not say what is available"
 
 
 def test_a_load_that_is_gone_seconds_later_changes_nothing(two_threads):

@@ -169,8 +169,7 @@ def test_the_claim_of_a_silent_machine_is_free_once_it_was_watched_for_a_lease(t
 def test_a_silent_machine_is_replaced_after_one_lease_and_keeps_nobody_from_claiming_other_runs(
     few_digits, tmp_path, runs, monkeypatch
 ):
-    lease = 3.0
-    hurry(monkeypatch, lease)
+    hurry(monkeypatch, 3.0)
     pretend_to_train(monkeypatch)
     run, other = [run for run in runs if not run.teacher][:2]
     leave_claim(tmp_path, run)
@@ -186,8 +185,8 @@ def test_a_silent_machine_is_replaced_after_one_lease_and_keeps_nobody_from_clai
     options = Options("digits", tmp_path, tmp_path / "data", device="cpu", lanes=1, quiet=True)
     assert runner.run([run], options) == []
     is_over.set()
-    assert lease <= time.monotonic() - started < 2 * lease
-    assert len(took) > 5 and max(took) < lease
+    assert 3.0 <= time.monotonic() - started < 5.5
+    assert len(took) > 5 and max(took) < 1.5
 
 
 @pytest.mark.parametrize("wrong", [-1000.0, 1000.0], ids=["behind", "ahead"])
