@@ -191,6 +191,21 @@ def test_a_trial_is_repeated_by_a_command_of_its_own(tuned, call):
     assert [run.id for run in load_suite("digits", again)] == list(study.trials[1].ids)
 
 
+def test_a_study_is_labelled_by_the_settings_that_set_its_method_apart_in_other_tables(tuned):
+    folder, _ = tuned
+    store = Store(folder / "results")
+    studies, entries = read_studies(store)[0], load_entries(store)[0]
+    kd = next(entry for entry in entries if entry.run.method == "kd" and entry.run.judge == "holdout")
+
+    def labels(**knobs):
+        run = kd.run.model_copy(update={"judge": "test", "knobs": kd.run.knobs | knobs})
+        (group,) = group_studies(studies, [*entries, replace(kd, run=run)])
+        return [method.label for method in group.methods]
+
+    assert labels() == labels(alpha=0.123) == ["ce", "kd", "sp"]  # alpha is what was tuned
+    assert labels(temperature=2.0) == ["ce", "kd, temperature 4", "sp"]
+
+
 def test_the_figure_has_a_point_for_every_trial_in_order_of_the_knob(tuned):
     folder, _ = tuned
     store = Store(folder / "results")

@@ -119,7 +119,9 @@ def group_studies(studies: Sequence[Study], entries: Iterable[Entry]) -> list[St
     titles = protocol_labels({(terms, ()): runs for terms, runs in members.items()})
     judged = {suite_key(members[terms], found[0][0].judge): terms for terms, found in groups.items()}
     names = {judged[key]: name for key, name in protocol_names({key: members[t] for key, t in judged.items()}).items()}
-    labelled = {terms: label_studies(found) for terms, found in groups.items()}
+    trials = {id for study in studies for trial in study.trials for id in trial.ids}
+    others = [entry.run for entry in known.values() if entry.run.id not in trials]
+    labelled = {terms: label_studies(found, others) for terms, found in groups.items()}
     result = [StudyGroup(title, f"{names[t]}-tuning", labelled[t]) for title, t in zip(titles, groups, strict=True)]
     return sorted(result, key=lambda group: group.title)
 
@@ -132,14 +134,28 @@ def suite_key(members: Sequence[Entry], judge: str) -> Key:
     return students, teachers
 
 
-def label_studies(found: Collection[tuple[Study, dict[str, Entry]]]) -> list[TunedMethod]:
-    """The studies of a group with labels: the method, and the knobs in which studies of it differ."""
-    labels = []
-    for study, _ in found:
+def label_studies(found: Collection[tuple[Study, dict[str, Entry]]], others: Iterable[Run]) -> list[TunedMethod]:
+    """The studies of a group with labels: the method, and the knobs in which studies of it differ.
+
+    others: runs that are no trials; a method that they have in several settings is labelled as in other tables, by the
+    knobs in which its study differs from them, tuned knobs aside.
+    """
+    labels, others = [], list(others)
+    for study, own in found:
         rivals = [other for other, _ in found if other.method == study.method]
         traits = [flatten(other.knobs) | flatten({"tuned": [s.knob for s in other.spaces]}) for other in rivals]
-        difference = describe_differences(traits, count_missing=True)[rivals.index(study)]
+        mine = traits[rivals.index(study)]
+        tuned = {name: mine.get(name) for name in ("tuned", *(space.knob for space in study.spaces))}
+        beside = [flatten(run.knobs) | tuned for run in others if is_beside(run, next(iter(own.values())).run)]
+        difference = describe_differences([*traits, *beside], count_missing=True)[rivals.index(study)]
         labels.append(f"{study.method}, {difference}" if difference else study.method)
     labels = disambiguate(labels, [study.name for study, _ in found])
     named = [TunedMethod(study, label, own) for label, (study, own) in zip(labels, found, strict=True)]
     return sorted(named, key=lambda each: each.label)
+
+
+def is_beside(run: Run, trial: Run) -> bool:
+    """Whether a run is of the method, networks, data set and recipe of a trial."""
+    teachers = [each.teacher and each.teacher.student for each in (run, trial)]
+    one, other = ((each.method, each.student, each.data_label, each.recipe) for each in (run, trial))
+    return one == other and teachers[0] == teachers[1]
