@@ -1,6 +1,6 @@
 """Build a report from a store's records: tables, figures and the page.  Equal records give equal bytes.
 
-build(store, out)      writes OUT/index.html, OUT/tables/ and OUT/figures/
+build(store, out)      writes OUT/index.html, OUT/tables/, OUT/figures/, and the tables in an OUT/FINDINGS.md
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from benchmark.report.tables.latex import to_latex
 from benchmark.report.tables.measures import cost_table, quality_table, size_table
 from benchmark.report.tables.networks import networks_table
 from benchmark.report.tables.precision import precision_tables
+from benchmark.report.tables.prose import findings
 from benchmark.report.tables.reproduced import reproduced_table
 from benchmark.report.tables.speed import speed_tables
 from benchmark.report.tables.table import Table
@@ -76,22 +77,20 @@ def build(
     studies, odd = read_studies(store)
     all_protocols, predictions = protocols(without_trials(entries, studies)), Predictions(store)
     check_baseline(baseline, all_protocols)
-    styles, precision = styles_of(all_protocols), precision_tables(all_protocols)
-    deployed, kept = list(store.records("deployment")), FigureCache.beside(store.root)
-    sections = [
-        make_section(protocol, styles, predictions, baseline or BASELINE, precision.get(protocol.slug), deployed, kept)
-        for protocol in all_protocols
-    ]
+    kept = FigureCache.beside(store.root)
+    sections = make_sections(store, all_protocols, predictions, baseline or BASELINE, kept)
     extras, unreadable = extra_sections(store, kept, all_protocols)
     extras = [*tuning_sections(studies, entries), *extras]
-    files = render_files([*sections, *extras], formats, method_marks(entries))
+    tables = printed_tables([*sections, *extras], method_marks(entries))
+    files = render_files([*sections, *extras], tables, formats)
+    prose, unfilled = findings(Path(out), {table.name: table for table in tables}) if "md" in formats else ({}, [])
     left_out = [*predictions.complaints, *odd, *unreadable]
-    warn(left_out)
+    warn([*left_out, *unfilled])
     if "html" in formats:
         shown = [one.replace(f"{store.root}/", "") for one in (*complaints, *left_out)]  # anybody may read the page
         files["index.html"] = render_page(sections, entries, shown, extras, formats, files)
     kept.remove_unused()
-    publish(Path(out), files, formats)
+    publish(Path(out), files | prose, formats)
     return Path(out) / "index.html" if "html" in formats else Path(out)
 
 
@@ -132,6 +131,18 @@ def extra_sections(store: Store, kept: FigureCache, judged: Sequence[Protocol]) 
     return [*extras, *[judging_section(judged)] * bool(judged)], [*unreadable, *complaints]
 
 
+def make_sections(
+    store: Store, all_protocols: Sequence[Protocol], predictions: Predictions, baseline: str, kept: FigureCache
+) -> list[Section]:
+    """The section of each protocol; what it has of other protocols are colours and the table of both precisions."""
+    styles, precision = styles_of(all_protocols), precision_tables(all_protocols)
+    deployed = list(store.records("deployment"))
+    return [
+        make_section(protocol, styles, predictions, baseline, precision.get(protocol.slug), deployed, kept)
+        for protocol in all_protocols
+    ]
+
+
 def make_section(
     protocol: Protocol,
     styles: dict,
@@ -163,18 +174,21 @@ def make_section(
     return Section(protocol, shown, tuple(figures), tuple(matches))
 
 
+def printed_tables(sections: Iterable[Section | Extra], marks: dict[str, str]) -> list[Table]:
+    """All tables as they are printed.  marks: method -> mark at its name."""
+    own = [row_marks(each.protocol.rows, marks) if isinstance(each, Section) else {} for each in sections]
+    return [table.for_print().marked(names) for each, names in zip(sections, own, strict=True) for table in each.tables]
+
+
 def render_files(
-    sections: Iterable[Section | Extra], formats: Collection[str], marks: dict[str, str]
+    sections: Iterable[Section | Extra], tables: Iterable[Table], formats: Collection[str]
 ) -> dict[str, bytes]:
-    """Path below the report's folder -> contents, for all tables and figures.  marks: method -> mark at its name."""
-    files: dict[str, bytes] = {}
+    """Path below the report's folder -> contents, for all tables and figures."""
     writers = {suffix: write for suffix, (_, write) in TEXT_FORMATS.items() if suffix in formats}
-    for section in sections:
-        own = row_marks(section.protocol.rows, marks) if isinstance(section, Section) else {}
-        for table in section.tables:
-            for suffix, write in writers.items():
-                files[f"tables/{table.name}.{suffix}"] = write(table.for_print().marked(own)).encode()
-        for figure in section.figures:
-            files |= {f"figures/{figure.name}.svg": figure.svg.encode()} if "svg" in formats else {}
-            files |= {f"figures/{figure.name}.pdf": figure.pdf} if "pdf" in formats else {}
+    files = {
+        f"tables/{table.name}.{suffix}": write(table).encode() for table in tables for suffix, write in writers.items()
+    }
+    for figure in (figure for section in sections for figure in section.figures):
+        files |= {f"figures/{figure.name}.svg": figure.svg.encode()} if "svg" in formats else {}
+        files |= {f"figures/{figure.name}.pdf": figure.pdf} if "pdf" in formats else {}
     return files
