@@ -242,6 +242,16 @@ def test_a_pair_whose_teacher_is_no_better_is_left_out_with_a_sentence(tmp_path)
 
 
 # ---- the forest
+def test_of_two_settings_of_the_baseline_the_suites_is_preferred_to_the_users_however_many_runs_they_have(tmp_path):
+    records = list(full_records())
+    for seed in range(5):
+        record = a_record(a_run("kd", seed, knobs={"alpha": 0.3}), 0.7)
+        record.provenance["origin"] = {"knobs.alpha": "--set"}
+        records.append(record)
+    base = protocol_of(tmp_path, records).baseline_row("kd")
+    assert '"alpha": 0.3' not in base.knobs
+
+
 def test_the_forest_compares_with_the_named_method_or_the_plain_student(full_report):
     protocol, found = full_report
     assert protocol.baseline_row("sp").label == "sp" and protocol.baseline_row("nobody").kind == "student"

@@ -14,6 +14,7 @@ from benchmark.report.formatting import MISSING, flatten
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import FAILURES, Entry, require_entries
 from benchmark.report.records.protocols import protocols
+from benchmark.report.records.value_origins import origins
 from benchmark.store import Store
 
 UNKNOWN = "not recorded"
@@ -48,9 +49,7 @@ def aligned(lines: Lines) -> str:
 # ---- values
 def value_lines(entry: Entry) -> Lines:
     """(Path, value, origin) of every resolved value of the run."""
-    recorded = entry.provenance("origin")
-    origins = recorded if isinstance(recorded, dict) else {}
-    return [(path, value, origin_of(path, origins)) for path, value in resolved_values(entry).items()]
+    return [(path, value, origin_of(path, origins(entry))) for path, value in resolved_values(entry).items()]
 
 
 def resolved_values(entry: Entry) -> dict[str, str]:

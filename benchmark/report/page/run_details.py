@@ -15,6 +15,7 @@ from markupsafe import Markup
 from benchmark.report.formatting import MISSING, flatten, format_percent, format_value
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry, finite_number, finite_numbers
+from benchmark.report.records.value_origins import origins
 from benchmark.report.statistics.blocks import key_text
 from benchmark.report.tables.rerun import repeat_command
 from benchmark.report.tables.table import device_text
@@ -133,12 +134,6 @@ def resolved_values(entry: Entry, entries: Mapping[str, Entry]) -> Facts:
     return tuple(
         (path, "none" if values[path] == "null" else values[path], origin(path, known_origins)) for path in ordered
     )
-
-
-def origins(entry: Entry) -> dict[str, str]:
-    """Path -> origin of its value, from the record; empty for old records, which have none."""
-    recorded = entry.provenance("origin")
-    return {str(path): str(source) for path, source in recorded.items()} if isinstance(recorded, dict) else {}
 
 
 def origin(path: str, known_origins: Mapping[str, str]) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 
 from benchmark.errors import printable
 from benchmark.experiment.run import Run
-from benchmark.experiment.study import TRIAL_ORIGIN
 from benchmark.experiment.suite import PAIR_ORIGIN
 from benchmark.report.formatting import flatten, natural_key
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry
+from benchmark.report.records.value_origins import origins, user_set_knobs
 
 BY_PAIR = "by pair"  # in place of a value
 SUITES_PAIR, OTHER, USERS = range(3)  # whose values of these knobs a run has; the lower ones take precedence
@@ -41,8 +41,7 @@ def row_knobs(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
 
 def knobs_by_pair(entry: Entry) -> list[str]:
     """The knobs that a suite has set for the pair of a run, by the origins in its record."""
-    origins = entry.provenance("origin")
-    paths = [path for path, text in origins.items() if PAIR_ORIGIN in f"{text}"] if isinstance(origins, dict) else []
+    paths = [path for path, text in origins(entry).items() if PAIR_ORIGIN in text]
     return [path.removeprefix("knobs.") for path in paths if path.removeprefix("knobs.") in entry.run.knobs]
 
 
@@ -78,9 +77,7 @@ def joined(entries: Sequence[Entry], varied: set[str]) -> set[str]:
 
 def source(entry: Entry, varied: set[str]) -> int:
     """Whose values a run has of the knobs that are set by pair: SUITES_PAIR, OTHER or USERS."""
-    origins = entry.provenance("origin")
-    texts = [f"{origins.get(f'knobs.{knob}')}" for knob in varied] if isinstance(origins, dict) else []
-    if any(text == "--set" or text.endswith(TRIAL_ORIGIN) for text in texts):
+    if varied & user_set_knobs(entry):
         return USERS
     return SUITES_PAIR if knobs_by_pair(entry) else OTHER
 

@@ -11,6 +11,7 @@ from typing import Literal
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import JUDGES
 from benchmark.report.records.entries import Entry, Platform
+from benchmark.report.records.value_origins import user_set_knobs
 from benchmark.report.statistics.blocks import Block, Key, crossed_summary, seed_means
 from benchmark.report.statistics.model import PairModel, fit_pair
 from benchmark.report.statistics.summary import Spread, Summary, pooled, summarise
@@ -149,11 +150,12 @@ class Protocol:
         return [cell for cell in cells if cell.scored]
 
     def baseline_row(self, named: str) -> Row | None:
-        """The row of the named method (or label) with most scores or, without any, the plain student's row."""
-        counts = {row: sum(len(self.cells[row, pair].scored) for pair in self.pairs) for row in self.rows}
-        rows = [row for row in self.rows if row.kind == "method" and named in (row.method, row.label)]
-        rows = [row for row in rows if counts[row]] or [row for row in self.rows if row.kind == "student"]
-        return max(rows, key=counts.get, default=None)
+        """The scored row of a method or label, a suite's setting first, then most scores; else the plain student's."""
+        scored = {row: [run for pair in self.pairs for run in self.cells[row, pair].scored] for row in self.rows}
+        rows = [row for row in self.rows if row.kind == "method" and named in (row.method, row.label) and scored[row]]
+        rows = rows or [row for row in self.rows if row.kind == "student"]
+        by_suite = {row: any(not user_set_knobs(entry) for entry in scored[row]) for row in rows}
+        return max(rows, key=lambda row: (by_suite[row], len(scored[row])), default=None)
 
     @cached_property
     def models(self) -> dict[Pair, PairModel]:

@@ -8,6 +8,7 @@ from benchmark.experiment.study import trial_settings
 from benchmark.report.formatting import join_distinct, run_command
 from benchmark.report.records.cells import Cell
 from benchmark.report.records.entries import Entry
+from benchmark.report.records.value_origins import origins
 
 TEACHER_SEEDS = "--teacher-seeds"
 
@@ -25,8 +26,7 @@ def repeat_command(cell: Cell, entries: list[Entry]) -> str:
     varied = [argument for knob in cell.row.varied for argument in ("--set", f"{cell.row.method}.{knob}")]
     seeds = [entry.run.seed for entry in entries]
     if options is not None:
-        origins = [(entry.run, entry.provenance("origin")) for entry in entries]
-        tuned = [text for run, each in origins if isinstance(each, dict) for text in trial_settings(run, each)]
+        tuned = [text for entry in entries for text in trial_settings(entry.run, origins(entry))]
         varied = [*options, *(word for text in dict.fromkeys(tuned) for word in ("--set", text))]
     return run_command(suite, cell.pair.name, cell.row.method, seeds, [*varied, *teachers])
 

@@ -12,6 +12,7 @@ from benchmark.experiment.run import Run
 from benchmark.report.formatting import MISSING, count_of, format_percent, format_value
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.studies import StudyGroup, TunedMethod
+from benchmark.report.records.value_origins import origins
 from benchmark.report.statistics.summary import summarise
 from benchmark.report.tables.table import Table, TableCell, TableLine
 
@@ -80,9 +81,8 @@ def choices(methods: Sequence[TunedMethod]) -> list[Choice]:
 def first_setting(method: TunedMethod) -> str:
     """What the first trial is called: as published, unless the user gave a tuned knob another value."""
     first = method.study.trials[0]
-    recorded = [method.entries[id].provenance("origin") for id in first.ids if id in method.entries]
-    origins = [each for each in recorded if isinstance(each, dict)]
-    changed = any(each.get(f"knobs.{knob}") == "--set" for each in origins for knob in first.values)
+    recorded = [origins(method.entries[id]) for id in first.ids if id in method.entries]
+    changed = any(each.get(f"knobs.{knob}") == "--set" for each in recorded for knob in first.values)
     return "as set" if changed else "as published"
 
 
