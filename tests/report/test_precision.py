@@ -359,7 +359,7 @@ def test_each_pair_has_its_own_mean(tmp_path):
 def test_protocols_that_differ_in_more_than_precision_have_separate_tables(tmp_path):
     heavy = RECIPE.model_copy(update={"weight_decay": 0.001})
     found = tables_of(tmp_path, [*records_in_both("kd", KD), *records_in_both("kd", SP, recipe=heavy)])
-    base = "Precision · cifar100 · 6 epochs · batch 64 · judged on test"
+    base = "Precision · quick · cifar100 · 6 epochs · batch 64 · judged on test"
     assert {table.title for table in found.values()} == {
         f"{base} · weight_decay {each}" for each in ("0.0005", "0.001")
     }
@@ -403,7 +403,7 @@ def test_the_table_is_in_the_section_of_the_bf16_runs_and_in_three_text_formats(
     section = section[: section.index("</section>")]
     assert f'id="{base}"' in section and page.count(f'id="{base}"') == 1
     text = re.sub(" +", " ", (folder / f"tables/{base}.md").read_text())
-    assert text.startswith("### Precision · cifar100 · 6 epochs · batch 64 · judged on test\n")
+    assert text.startswith("### Precision · quick · cifar100 · 6 epochs · batch 64 · judged on test\n")
     assert "| pair | method | " + " | ".join(HEADS) + " |" in text
     assert "| resnet56-resnet20 | kd | 3 | 70.32 | 70.31 | +0.01 | −0.20 to +0.22 | met | yes |" in text
     assert r"mean of 3 rows & 3 & " in (folder / f"tables/{base}.tex").read_text()

@@ -56,8 +56,13 @@ def protocol_labels(groups: Mapping[Key, Sequence[Entry]]) -> list[str]:
 
     groups: protocol -> its entries.
     """
-    suites = [Path(origin(entries)[1] or matching_suite(key)).stem for key, entries in groups.items()]
+    suites = [suite_of(key, entries) for key, entries in groups.items()]
     return name_protocols(list(groups), suites, [precisions_text(entries) for entries in groups.values()])
+
+
+def suite_of(key: Key, entries: Iterable[Entry]) -> str:
+    """The suite of a protocol's earliest record or, where none names one, the first with its terms; "" for none."""
+    return Path(origin(entries)[1] or matching_suite(key)).stem
 
 
 def precisions_text(entries: Iterable[Entry]) -> str:

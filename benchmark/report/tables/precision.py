@@ -10,6 +10,7 @@ import pandas as pd
 from benchmark.report.formatting import MISSING, count_of, format_interval, format_percent, format_points
 from benchmark.report.records.cells import Cell, Pair, Protocol, Row, Terms
 from benchmark.report.records.labels import name_protocols
+from benchmark.report.records.names import suite_of
 from benchmark.report.statistics.blocks import matched
 from benchmark.report.statistics.families import Contrast, against
 from benchmark.report.statistics.model import fit_pair
@@ -42,8 +43,11 @@ def precision_tables(protocols: Sequence[Protocol]) -> dict[str, Table]:
     """
     matches = match_runs(entry for protocol in protocols for entry in protocol.entries)
     keys = [(tuple(t for t in each.terms if t[0] != "precision"), each.teacher_terms) for each in protocols]
-    distinct = list(dict.fromkeys(keys))
-    names = dict(zip(distinct, name_protocols(distinct), strict=True))
+    first_of: dict[tuple[Terms, Terms], Protocol] = {}
+    for key, protocol in zip(keys, protocols, strict=True):
+        first_of.setdefault(key, protocol)
+    suites = [suite_of((each.terms, each.teacher_terms), each.entries) for each in first_of.values()]
+    names = dict(zip(first_of, name_protocols(list(first_of), suites), strict=True))
     groups: dict[tuple[Terms, Terms], tuple[Protocol, MatchedColumns]] = {}
     for key, protocol in zip(keys, protocols, strict=True):
         for pair, row, runs in matched_rows(protocol, matches):
