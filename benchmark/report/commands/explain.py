@@ -49,7 +49,8 @@ def aligned(lines: Lines) -> str:
 # ---- values
 def value_lines(entry: Entry) -> Lines:
     """(Path, value, origin) of every resolved value of the run."""
-    return [(path, value, origin_of(path, origins(entry))) for path, value in resolved_values(entry).items()]
+    recorded = origins(entry)
+    return [(path, value, origin_of(path, recorded)) for path, value in resolved_values(entry).items()]
 
 
 def resolved_values(entry: Entry) -> dict[str, str]:

@@ -14,5 +14,6 @@ def origins(entry: Entry) -> dict[str, str]:
 
 def user_set_knobs(entry: Entry) -> set[str]:
     """The knobs whose values come from the option `--set` or a trial of `tune`, not from a suite or a default."""
-    found = {knob: origins(entry).get(f"knobs.{knob}", "") for knob in entry.run.knobs}
+    recorded = origins(entry)
+    found = {knob: recorded.get(f"knobs.{knob}", "") for knob in entry.run.knobs}
     return {knob for knob, text in found.items() if text == "--set" or text.endswith(TRIAL_ORIGIN)}
