@@ -14,7 +14,7 @@ from benchmark.report.formatting import MISSING, flatten
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import FAILURES, Entry, require_entries
 from benchmark.report.records.protocols import protocols
-from benchmark.report.records.value_origins import origins
+from benchmark.report.records.value_origins import closest_origin, origins
 from benchmark.store import Store
 
 UNKNOWN = "not recorded"
@@ -50,7 +50,7 @@ def aligned(lines: Lines) -> str:
 def value_lines(entry: Entry) -> Lines:
     """(Path, value, origin) of every resolved value of the run."""
     recorded = origins(entry)
-    return [(path, value, origin_of(path, recorded)) for path, value in resolved_values(entry).items()]
+    return [(path, value, closest_origin(path, recorded) or UNKNOWN) for path, value in resolved_values(entry).items()]
 
 
 def resolved_values(entry: Entry) -> dict[str, str]:
@@ -63,13 +63,6 @@ def resolved_values(entry: Entry) -> dict[str, str]:
     fields = {"dataset": run.dataset} | ({"content": run.content} if run.content else {})
     fields |= {"student": run.student, "method": run.method, "knobs": run.knobs}
     return flatten(fields | {"teacher": teacher, "recipe": recipe, "seed": run.seed, "judge": run.judge})
-
-
-def origin_of(path: str, origins: dict[str, str]) -> str:
-    """The origin of a value, or of the closest enclosing one."""
-    while path and path not in origins:
-        path = path.rpartition(".")[0]
-    return str(origins.get(path, UNKNOWN))
 
 
 # ---- record

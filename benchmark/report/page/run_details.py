@@ -15,7 +15,7 @@ from markupsafe import Markup
 from benchmark.report.formatting import MISSING, flatten, format_percent, format_value
 from benchmark.report.records.cells import Cell, Protocol
 from benchmark.report.records.entries import Entry, finite_number, finite_numbers
-from benchmark.report.records.value_origins import origins
+from benchmark.report.records.value_origins import closest_origin, origins
 from benchmark.report.statistics.blocks import key_text
 from benchmark.report.tables.rerun import repeat_command
 from benchmark.report.tables.table import device_text
@@ -138,10 +138,7 @@ def resolved_values(entry: Entry, entries: Mapping[str, Entry]) -> Facts:
 
 def origin(path: str, known_origins: Mapping[str, str]) -> str:
     """The origin of a value, or of the closest enclosing one: recipe.schedule.at -> recipe.schedule."""
-    whole = path
-    while whole and whole not in known_origins:
-        whole = whole.rpartition(".")[0]
-    return known_origins.get(whole) or (MISSING if known_origins else NOT_RECORDED)
+    return closest_origin(path, known_origins) or (MISSING if known_origins else NOT_RECORDED)
 
 
 def provenance_fields(entry: Entry) -> Facts:
