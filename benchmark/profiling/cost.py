@@ -7,14 +7,13 @@ and computes before the step that needs them: what overlaps in training is timed
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from benchmark.acceleration import machine
 from benchmark.acceleration.device import is_sticky
@@ -23,7 +22,7 @@ from benchmark.data.datasets import Dataset
 from benchmark.data.split import Split
 from benchmark.errors import BadInput, printable
 from benchmark.experiment import resolve, seeds
-from benchmark.experiment.run import Run
+from benchmark.experiment.run import Recipe, Run
 from benchmark.files import WriteError
 from benchmark.profiling import memory, speed
 from benchmark.profiling.cost_parts import TEACHER, name_of, pair_clock, recording_fields, walks_of
@@ -44,7 +43,8 @@ def measure(runs: Sequence[Run], options: Options) -> list[Record]:
     """Measure what has no cost yet on this device, in this precision, from this source; the records as kept.
 
     Only the lowest seed is measured.  Pairs that a method cannot serve are left out; a method that raises is left out
-    with a sentence.  `prepare` sees a few images only: the record of each run has its time as `setup_s`.
+    with a sentence.  A method's buffers may be as large as the training set: `prepare` sees all of it, and its time is
+    `setup_s` in the record of each run.
     Raises BadInput for a device or data that are missing, and DeviceLost; what was measured before is kept.
     """
     store, kept = Store(options.results), []
@@ -101,7 +101,7 @@ def measure_pair(group: list[Run], data: Dataset, options: Options) -> list[Reco
     plain, started, store = plain_run(group[0]), provenance.now(), Store(options.results)
     with tempfile.TemporaryDirectory(prefix="kd-cost-") as root, seeds.scope("cost"):
         context = make_context(group, data, options, Path(root))
-        batches = whole_groups(list(context.train_split.epoch(0, 0, group[0].recipe)), context.machine)
+        batches = first_batches(context, group[0].recipe)
         lanes = {name_of(plain): lanes_by_stage(plain, context, batches)}
         for run in group:
             known = lanes.get(name_of(run))
@@ -130,6 +130,12 @@ def plain_run(run: Run) -> Run:
     return run.model_copy(update={"method": resolve.PLAIN_METHOD, "knobs": knobs, "teacher": None})
 
 
+def first_batches(context: Context, recipe: Recipe) -> list[Batch]:
+    """The batches of one round, from the first epoch."""
+    epoch = context.train_split.epoch(0, 0, recipe)
+    return whole_groups(list(itertools.islice(epoch, round_steps(context.machine))), context.machine)
+
+
 def whole_groups(batches: list[Batch], here: machine.Machine) -> list[Batch]:
     """The full batches, in whole groups of those that the teacher is asked for at once if there is such a group."""
     full = [batch for batch in batches if len(batch.y) == len(batches[0].y)]
@@ -137,11 +143,9 @@ def whole_groups(batches: list[Batch], here: machine.Machine) -> list[Batch]:
 
 
 def make_context(group: list[Run], data: Dataset, options: Options, root: Path) -> Context:
-    """A few images, and the teacher: its kept weights, or untrained ones, which take as long."""
+    """The training images, and the teacher: its kept weights, or untrained ones, which take as long."""
     store, here = Store(options.results), machine.machine(options.device, group[0].recipe.precision, options.graphs)
-    count = min(len(data.train_y), round_steps(here) * group[0].recipe.batch)
-    few = torch.linspace(0, len(data.train_y) - 1, count).long()  # of all classes, in whatever order they are stored
-    learn = Split(data.train_x[few], data.train_y[few], data.statistics, here.device)
+    learn = Split(data.train_x, data.train_y, data.statistics, here.device)
     judged = Split(data.test_x[:64], data.test_y[:64], data.statistics, here.device)
     taught = next((run.teacher for run in group if run.teacher), None)
     if taught and store.weights(taught.id):

@@ -75,7 +75,7 @@ def prepare_lane(
     """A lane of `kd` ready to train in its last stage, and the batches of an epoch."""
     runs = speed.make_runs(teacher, student, ("kd",))
     context = cost.make_context(runs, images, Options("crd", root, data, device), root)
-    batches = list(context.train_split.epoch(0, 0, runs[0].recipe))
+    batches = cost.first_batches(context, runs[0].recipe)
     return list(lanes_by_stage(runs[0], context, batches).values())[-1], batches
 
 

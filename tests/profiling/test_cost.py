@@ -71,6 +71,13 @@ def test_a_step_is_the_sum_of_the_plain_students_the_teachers_and_the_methods_ow
     assert found["kd"].clock["plain_ms"] == found["sp"].clock["plain_ms"] == found["ce"].clock["step_ms"]
 
 
+def test_buffers_are_as_large_as_training_on_the_whole_set_makes_them(options):
+    (record,) = cost.measure(runs("crd"), options)
+    n, width = len(images().train_y), 128
+    assert n > 20, "more than the two batches of ten that are timed"
+    assert record.size["buffers"] == 2 * n * width + 2, "two memories of the training set, and two constants"
+
+
 def test_training_counts_the_students_forward_three_times_and_the_teachers_once(options):
     found = by_method(cost.measure(runs("ce", "kd"), options))
     own, taught = found["ce"].size, found["kd"].size
