@@ -21,6 +21,7 @@ their number.  Which images are drawn follows from seed, epoch and image by a ha
 the training set is shuffled anew for each epoch, and each image has a start and a stride of its own in that order.
 """
 
+import math
 from typing import Annotated
 
 import torch
@@ -67,11 +68,12 @@ class CRD(Method):
         bound = (3 / self.width) ** 0.5
         n = len(labels)
         everyone = torch.arange(n, device=labels.device)
-        self.largest = int(labels.bincount().max())  # number of images of the most frequent class
+        largest = n if labels.is_meta else int(labels.bincount().max())  # images of the most frequent class
+        self.most = min(n, self.k + largest)  # images of a walk; K of them are of other classes, if so many are
         self.register_buffer("labels", labels, persistent=False)
         self.register_buffer("order", everyone, persistent=False)  # (n,)  shuffled by begin_epoch
-        coprime = everyone[torch.gcd(everyone, torch.tensor(n, device=labels.device)) == 1]
-        self.register_buffer("strides", coprime, persistent=False)  # a walk with one of these meets every image once
+        strides = [stride for stride in range(n) if math.gcd(stride, n) == 1]  # a walk with one meets every image once
+        self.register_buffer("strides", torch.tensor(strides, device=labels.device), persistent=False)
         for name in ("s", "t"):
             memory = torch.rand(n, self.width) * 2 * bound - bound  # (n, D)
             self.register_buffer(f"memory_{name}", memory)
@@ -109,7 +111,7 @@ class CRD(Method):
         n, own = len(self.labels), scramble(batch.index ^ self.salt)  # (N,)
         start, stride = scramble(own ^ 1) % n, self.strides[scramble(own ^ 2) % len(self.strides)]  # (N,) each
         k = min(self.k, n - 1)
-        steps = torch.arange(min(n, k + self.largest), device=own.device)  # (C,)  K are of other classes, if there are
+        steps = torch.arange(self.most, device=own.device)  # (C,)
         places = (start[:, None] + stride[:, None] * steps) % n  # (N, C)
         walk = self.order.gather(0, places.flatten())  # (N * C,)  each image's are all different
         other = self.labels.gather(0, walk).view_as(places) != batch.y[:, None]  # (N, C)
