@@ -72,7 +72,7 @@ def summary_line(found: dict[str, Any]) -> str:
 def prepare_lane(
     teacher: str, student: str, images: Dataset, data: Path, device: str, root: Path
 ) -> tuple[Lane, list[Batch]]:
-    """A lane of `kd` ready to train in its last stage, and the batches of an epoch."""
+    """A lane of `kd` ready to train in its last stage, and the batches of one round."""
     runs = speed.make_runs(teacher, student, ("kd",))
     context = cost.make_context(runs, images, Options("crd", root, data, device), root)
     batches = cost.first_batches(context, runs[0].recipe)
