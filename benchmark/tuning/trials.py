@@ -20,6 +20,7 @@ from benchmark.errors import BadInput
 from benchmark.experiment.knobs import resolve_knobs
 from benchmark.experiment.run import Run
 from benchmark.experiment.study import Space, Study, Trial
+from benchmark.report.formatting import describe_differences, flatten
 from benchmark.tuning.spaces import Asked, declared_spaces, rounded
 
 POINTS_PER_TRIAL = 64  # points of the sequence that are looked at for each trial before values are said to run out
@@ -48,6 +49,22 @@ def plan_study(runs: Sequence[Run], suite: str, asked: Asked, count: int, seed: 
     found = [[with_knobs(run, own) for run in runs] for own in values]
     trials = [Trial(values=own, ids=[run.id for run in each]) for own, each in zip(values, found, strict=True)]
     return Study(suite=suite, method=method, knobs=knobs, spaces=spaces, seed=seed, trials=trials), found
+
+
+def study_labels(studies: Sequence[Study]) -> list[str]:
+    """The method of each study; where studies have one method, with the knobs beside the tuned ones that differ."""
+    labels = []
+    for study in studies:
+        rivals = [other for other in studies if other.method == study.method]
+        difference = describe_differences([fixed_knobs(other) for other in rivals])[rivals.index(study)]
+        labels.append(f"{study.method}, {difference}" if difference else study.method)
+    return labels
+
+
+def fixed_knobs(study: Study) -> dict[str, str]:
+    """The knobs that all trials have in common, as text."""
+    tuned = {space.knob for space in study.spaces}
+    return flatten({knob: value for knob, value in study.knobs.items() if knob not in tuned})
 
 
 def with_knobs(run: Run, values: Mapping[str, Any]) -> Run:

@@ -19,7 +19,7 @@ from benchmark.store import Store
 from benchmark.sweep import runner
 from benchmark.sweep.options import Options
 from benchmark.tuning.spaces import parse_spaces
-from benchmark.tuning.trials import Planned, plan_studies
+from benchmark.tuning.trials import Planned, plan_studies, study_labels
 from benchmark.tuning.tuned_suite import check_expressible, check_target, suite_value, write_suite
 
 
@@ -84,10 +84,10 @@ def top1_scores(store: Store, studies: Sequence[Study]) -> dict[str, float]:
 def show(studies: Sequence[Study], scores: Mapping[str, float]) -> str:
     """A line for each study: trials, the suite's own values and the best ones, and the mean accuracy of both."""
     rows = []
-    for study in studies:
+    for study, label in zip(studies, study_labels(studies), strict=True):
         best = study.best(scores)
         numbers = (0, best if study.spaces else None)
-        rows.append((study.method, len(study.trials), *(part for n in numbers for part in outcome(study, n, scores))))
+        rows.append((label, len(study.trials), *(part for n in numbers for part in outcome(study, n, scores))))
     heads = ("method", "trials", "the suite's values", "held-out top-1", "best values", "held-out top-1 ")
     table = tabulate(rows, heads, disable_numparse=True)
     return f"{table}\nThe best of several settings looks better on the images that chose it than it is: {UNTOUCHED}"

@@ -15,7 +15,7 @@ from benchmark.experiment.study import Study
 from benchmark.experiment.suite import Pair, Suite
 from benchmark.files import file_problem, write_atomic
 from benchmark.report.formatting import count_of
-from benchmark.tuning.trials import Planned
+from benchmark.tuning.trials import Planned, study_labels
 
 HEADER = "# Written by `python -m benchmark tune`: every method at its best setting on held-out training images.\n"
 MIN_SEEDS = 3
@@ -38,11 +38,11 @@ def check_target(path: Path) -> None:
 
 def write_suite(path: Path, suite: Suite, planned: Sequence[Planned], scores: Mapping[str, float]) -> None:
     """Write the suite that runs the studies' best settings; scores: run id -> top-1 accuracy on held-out images."""
-    notes = []
-    for study, runs in planned:
+    notes, labels = [], study_labels([study for study, _ in planned])
+    for label, (study, runs) in zip(labels, planned, strict=True):
         pairs = on_pairs(suite, runs)
         where = f" on {', '.join(map(str, pairs))}" if len(pairs) < len(suite.pairs) else ""
-        notes.append(f"# {describe_choice(study, where, scores)}\n")
+        notes.append(f"# {describe_choice(study, f'{label}{where}', scores)}\n")
     value = suite_value(suite, settings_by_pair(suite, planned, scores))
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     write_atomic(path, "".join([HEADER, *notes, text]).encode())
@@ -76,8 +76,8 @@ def on_pairs(suite: Suite, trials: Sequence[Sequence[Run]]) -> list[Pair]:
     return [pair for pair in suite.pairs if networks & {(pair.teacher, pair.student), (None, pair.student)}]
 
 
-def describe_choice(study: Study, where: str, scores: Mapping[str, float]) -> str:
-    """One line on what was chosen for a study, and among how many trials; where: its pairs, unless they are all."""
+def describe_choice(study: Study, name: str, scores: Mapping[str, float]) -> str:
+    """One line on what was chosen for a study, and among how many trials; name: its method, and its own pairs."""
     trials, number = count_of(len(study.trials), "trial"), study.best(scores)
     if not study.spaces:
         outcome = "nothing to tune"
@@ -86,7 +86,7 @@ def describe_choice(study: Study, where: str, scores: Mapping[str, float]) -> st
     else:
         values = json.dumps(study.trials[number].values)
         outcome = f"{trials}, best is number {number}: {values}" + ", the suite's own" * (number == 0)
-    return printable(f"{study.method}{where}: {outcome}")
+    return printable(f"{name}: {outcome}")
 
 
 def suite_value(suite: Suite, settings: Settings) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def test_settings_of_one_method_are_all_kept(tmp_path):
     write_suite(path, chosen_suite("mini", choices), *studies_of("mini", choices))
     variants = [run.knobs["variant"] for run in load_suite(str(path), Choices(seeds="1"))]
     assert variants == ["lshl2_s", "l2", "lshl2"]
+    notes = [line.partition(":")[0] for line in path.read_text().splitlines() if line.startswith("# lsh")]
+    assert notes == ["# lsh, variant lshl2_s", "# lsh, variant l2", "# lsh, variant lshl2"]
 
 
 def test_values_by_pair_are_tuned_and_written_by_pair(tmp_path):
