@@ -24,6 +24,8 @@ from methods.blocks import check_stages, to_smaller
 from methods.contract import Method
 from methods.registry import register
 
+EPS = 1e-12  # the least length of a channel
+
 
 @register("nst")
 class NST(Method):
@@ -34,20 +36,33 @@ class NST(Method):
 
     def loss(self, s, t, batch):
         pairs = zip(s.maps[1:], t.maps[1:], strict=True)
-        gap = sum(discrepancy(*map(unit_channels, to_smaller(f_s, f_t))) for f_s, f_t in pairs)
+        gap = sum(discrepancy(*(f.flatten(2) for f in to_smaller(f_s, f_t))) for f_s, f_t in pairs)
         return {"ce": F.cross_entropy(s.logits, batch.y), "nst": self.beta * gap}
 
 
-def unit_channels(f):
-    """The channels of a map, each at unit length: (N, C, H, W) -> (N, C, H·W)."""
-    return F.normalize(f.flatten(2), dim=2)  # (N, C, H·W)
-
-
 def discrepancy(a, b):
-    """Squared maximum mean discrepancy of the channels a (N, C_S, H·W) and b (N, C_T, H·W), a scalar."""
-    return mean_kernel(b, b) + mean_kernel(a, a) - 2 * mean_kernel(a, b)
+    """Squared maximum mean discrepancy of the channels a (N, C_S, H·W) and b (N, C_T, H·W) at unit length, a scalar.
+
+    The dot products are divided by the lengths, not the channels before: there are fewer products than values.
+    """
+    aa, ab, bb = dot_products(a, a), dot_products(a, b), dot_products(b, b)
+    of_a, of_b = lengths(aa), lengths(bb)
+    return mean_kernel(bb, of_b, of_b) + mean_kernel(aa, of_a, of_a) - 2 * mean_kernel(ab, of_a, of_b)
 
 
-def mean_kernel(a, b):
-    """The mean of (a_c · b_d)² over images and pairs of channels c, d."""
-    return (a @ b.transpose(1, 2)).square().mean()
+def dot_products(a, b):
+    """Of each image, every channel of a with every one of b: (N, C, H·W), (N, D, H·W) -> (N, C, D)."""
+    return a @ b.transpose(1, 2)
+
+
+def lengths(products):
+    """The length of each channel, at least EPS, from its dot products (N, C, C): (N, C)."""
+    return products.diagonal(dim1=1, dim2=2).clamp_min(EPS**2).sqrt()
+
+
+def mean_kernel(products, of_a, of_b):
+    """The mean of (a_c · b_d)² over images and pairs of channels c, d at unit length, a scalar.
+
+    products (N, C, D): those of the channels as they are; of_a (N, C), of_b (N, D): their lengths.
+    """
+    return (products / of_a[:, :, None] / of_b[:, None]).square().mean()
