@@ -84,6 +84,29 @@ def test_dkd_is_finite_for_any_margin_of_logits_and_equals_itself_in_double_prec
         torch.testing.assert_close(single.double(), double.double(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1.0, 1e6, 1e18], ids=str)
+def test_nst_is_that_of_channels_at_unit_length_for_maps_of_any_size_and_dead_channels(scale):
+    generator = torch.Generator().manual_seed(0)
+    x, f = (torch.rand(4, channels, 3, 3, generator=generator) for channels in (5, 6))
+    x[:, 0], f[1] = 0, 0
+    x *= scale
+    single, double = x.clone().requires_grad_(), x.double().requires_grad_()
+    filler, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
+    s, t = (Outputs([each, each], filler, filler) for each in (single, f))
+    value = registry.get("nst")(beta=1.0).loss(s, t, Batch(x, y, y))["nst"]
+    expected = nst_of_unit_channels(double, f.double())
+    torch.testing.assert_close(value, expected.float(), rtol=1e-5, atol=1e-6)
+    found, true = (torch.autograd.grad(v, leaf)[0] * scale for v, leaf in ((value, single), (expected, double)))
+    torch.testing.assert_close(found, true.float(), rtol=1e-5, atol=1e-6)
+
+
+def nst_of_unit_channels(x, f):
+    """The term of maps (N, C, H, W) from channels that are normalised first."""
+    a, b = (each.flatten(2) / each.flatten(2).norm(dim=2, keepdim=True).clamp_min(1e-12) for each in (x, f))
+    kernel = [(u @ v.transpose(1, 2)).pow(2).mean() for u, v in ((b, b), (a, a), (a, b))]
+    return kernel[0] + kernel[1] - 2 * kernel[2]
+
+
 def test_vids_variances_are_trained_counted_and_saved(tmp_path):
     lane = Trial("vid", *PAIRS[0], tmp_path).lane()
     before = [scale.clone() for scale in lane.method.log_scales]
