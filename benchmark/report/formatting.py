@@ -87,6 +87,16 @@ def describe_differences(items: Sequence[Mapping[str, str]], count_missing: bool
     return [", ".join(f"{key} {item[key]}" for key in keys if len(values[key]) > 1 and key in item) for item in items]
 
 
+def describe_same_named(names: Sequence[str], items: Sequence[Mapping[str, str]]) -> list[str]:
+    """For each item, `describe_differences` among those that have its name: empty where it alone has it."""
+    found = [""] * len(names)
+    for name in set(names):
+        places = [place for place, other in enumerate(names) if other == name]
+        for place, difference in zip(places, describe_differences([items[each] for each in places]), strict=True):
+            found[place] = difference
+    return found
+
+
 def disambiguate(labels: Sequence[str], keys: Sequence[Any]) -> list[str]:
     """The labels, one per key; a label that several keys share gets a hash of its key appended; all can be printed."""
     labels = [*map(printable, labels)]

@@ -20,7 +20,7 @@ from benchmark.errors import BadInput
 from benchmark.experiment.knobs import resolve_knobs
 from benchmark.experiment.run import Run
 from benchmark.experiment.study import Space, Study, Trial
-from benchmark.report.formatting import describe_differences, flatten
+from benchmark.report.formatting import describe_same_named, flatten
 from benchmark.tuning.spaces import Asked, declared_spaces, rounded
 
 POINTS_PER_TRIAL = 64  # points of the sequence that are looked at for each trial before values are said to run out
@@ -53,12 +53,9 @@ def plan_study(runs: Sequence[Run], suite: str, asked: Asked, count: int, seed: 
 
 def study_labels(studies: Sequence[Study]) -> list[str]:
     """The method of each study; where studies have one method, with the knobs beside the tuned ones that differ."""
-    labels = []
-    for study in studies:
-        rivals = [other for other in studies if other.method == study.method]
-        difference = describe_differences([fixed_knobs(other) for other in rivals])[rivals.index(study)]
-        labels.append(f"{study.method}, {difference}" if difference else study.method)
-    return labels
+    names = [study.method for study in studies]
+    differences = describe_same_named(names, [*map(fixed_knobs, studies)])
+    return [f"{name}, {own}" if own else name for name, own in zip(names, differences, strict=True)]
 
 
 def fixed_knobs(study: Study) -> dict[str, str]:

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchmark.experiment.run import Run
-from benchmark.report.formatting import count_of, describe_differences, disambiguate, flatten, natural_key
+from benchmark.report.formatting import (
+    count_of,
+    describe_differences,
+    describe_same_named,
+    disambiguate,
+    flatten,
+    natural_key,
+)
 from benchmark.report.records.by_pair import BY_PAIR, row_knobs
 from benchmark.report.records.cells import Pair, Row, Terms
 from benchmark.report.records.entries import Entry
@@ -79,12 +86,9 @@ def with_computed(facts: Sequence[dict[str, str]], computed: Sequence[str]) -> l
 
 def name_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs with their labels; pairs of the same networks have the values that differ appended."""
-    labels = []
-    for pair in pairs:
-        name = pair.name or pair.student
-        same_name = [other for other in pairs if (other.name or other.student) == name]
-        difference = describe_differences([pair_traits(rival) for rival in same_name])[same_name.index(pair)]
-        labels.append(f"{name} ({difference})" if difference else name)
+    names = [pair.name or pair.student for pair in pairs]
+    differences = describe_same_named(names, [*map(pair_traits, pairs)])
+    labels = [f"{name} ({own})" if own else name for name, own in zip(names, differences, strict=True)]
     unique_labels = disambiguate(labels, [(pair.teacher_id, pair.student, pair.lr) for pair in pairs])
     return [replace(pair, label=label) for pair, label in zip(pairs, unique_labels, strict=True)]
 
