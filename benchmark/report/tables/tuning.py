@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import pandas as pd
+from scipy.stats import kendalltau
 
 from benchmark.experiment.run import Run
 from benchmark.report.formatting import MISSING, count_of, format_percent, format_value
@@ -24,6 +27,7 @@ CAPTION = (
     "on all training images and scored on the test images, on whatever seeds they have. Top-1 in percent after the "
     "last epoch, mean ± sd."
 )
+DIGITS = 12  # to which accuracies between 0 and 1 are rounded, so that equal means compare equal
 HEADS = ("setting", "values", "held-out top-1", "test top-1")
 
 
@@ -59,11 +63,42 @@ def tuning_table(group: StudyGroup, entries: Iterable[Entry]) -> Table:
     return Table(
         name=group.name,
         title=f"As published and tuned · {group.title}",
-        caption=CAPTION,
+        caption=" ".join([CAPTION, *order_sentences(pd.DataFrame(tidy))]),
         heads=HEADS,
         lines=tuple(lines),
         tidy=pd.DataFrame(tidy),
     )
+
+
+def order_sentences(tidy: pd.DataFrame) -> list[str]:
+    """For each pair of networks, how many pairs of tuned rows change their order; tidy: the lines of the CSV.
+
+    With Kendall’s tau-b, which allows for ties.  Nothing where fewer than three rows have both accuracies.
+    """
+    found = []
+    for (pair, images), scores in scores_of_both(tidy).items():
+        if len(scores) > 2:
+            before, after = zip(*scores, strict=True)
+            both = list(combinations(scores, 2))
+            changed = sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for a, b in both)
+            tau = kendalltau(before, after).statistic  # no number where one column has a single value
+            agreement = "" if math.isnan(tau) else f" (Kendall’s tau between both orders {tau:.2f})"
+            found.append(
+                f"{pair}, {images}: of the {len(both)} pairs of the {len(scores)} tuned rows, "
+                f"tuning reverses {changed}{agreement}."
+            )
+    return found
+
+
+def scores_of_both(tidy: pd.DataFrame) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """(Pair of networks, kind of images) -> top-1 as published and tuned, of every row that has both."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for (pair, _), lines in tidy.groupby(["pair", "row"], sort=False):
+        for column, images in (("held_out_top1", "held-out images"), ("test_top1", "test images")):
+            scores = lines[column].dropna().round(DIGITS)
+            if len(scores) == 2:
+                found.setdefault((str(pair), images), []).append((scores.iloc[0], scores.iloc[1]))
+    return found
 
 
 def choices(methods: Sequence[TunedMethod]) -> list[Choice]:
