@@ -16,7 +16,7 @@ from benchmark.report.formatting import MISSING, count_of, format_percent, forma
 from benchmark.report.records.entries import Entry
 from benchmark.report.records.studies import StudyGroup, TunedMethod
 from benchmark.report.records.value_origins import origins
-from benchmark.report.statistics.summary import summarise
+from benchmark.report.statistics.summary import rounded, summarise
 from benchmark.report.tables.table import Table, TableCell, TableLine
 
 CAPTION = (
@@ -27,7 +27,6 @@ CAPTION = (
     "on all training images and scored on the test images, on whatever seeds they have. Top-1 in percent after the "
     "last epoch, mean ± sd."
 )
-DIGITS = 12  # to which accuracies between 0 and 1 are rounded, so that equal means compare equal
 HEADS = ("setting", "values", "held-out top-1", "test top-1")
 
 
@@ -60,13 +59,14 @@ def tuning_table(group: StudyGroup, entries: Iterable[Entry]) -> Table:
         cells = (TableCell(choice.setting), TableCell(choice.values), accuracy(held_out), accuracy(test))
         lines.append(TableLine(choice.method.label, cells, choice.pair))
         tidy.append(tidy_line(group.title, choice, held_out, test))
+    frame = pd.DataFrame(tidy)
     return Table(
         name=group.name,
         title=f"As published and tuned · {group.title}",
-        caption=" ".join([CAPTION, *order_sentences(pd.DataFrame(tidy))]),
+        caption=" ".join([CAPTION, *order_sentences(frame)]),
         heads=HEADS,
         lines=tuple(lines),
-        tidy=pd.DataFrame(tidy),
+        tidy=frame,
     )
 
 
@@ -95,9 +95,9 @@ def scores_of_both(tidy: pd.DataFrame) -> dict[tuple[str, str], list[tuple[float
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for (pair, _), lines in tidy.groupby(["pair", "row"], sort=False):
         for column, images in (("held_out_top1", "held-out images"), ("test_top1", "test images")):
-            scores = lines[column].dropna().round(DIGITS)
+            scores = tuple(map(rounded, lines[column].dropna()))  # so that equal means compare equal
             if len(scores) == 2:
-                found.setdefault((str(pair), images), []).append((scores.iloc[0], scores.iloc[1]))
+                found.setdefault((str(pair), images), []).append(scores)
     return found
 
 
