@@ -5,6 +5,7 @@ Nothing of `benchmark/` is used: torchvision reads the images, the network is wr
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,14 @@ RECORDS = [json.loads(path.read_text()) for path in sorted((RESULTS / "teachers"
 TEACHERS = [r for r in RECORDS if (r["run"]["dataset"], r["run"]["judge"]) == ("cifar100", "test")]
 
 
-@pytest.fixture(scope="module")
-def images():
-    """A function: folder of data -> normalised test images (10000, 3, 32, 32) and their labels, read once."""
-    kept = {}
-
-    def read(root):
-        if root not in kept:
-            if not (root / CIFAR100.base_folder).is_dir():
-                pytest.skip("KD_DATA holds no unpacked CIFAR-100")
-            data = CIFAR100(root, train=False)
-            x = torch.from_numpy(data.data).float() / 255  # (N, H, W, 3)
-            kept[root] = ((x - MEAN) / SD).permute(0, 3, 1, 2), torch.tensor(data.targets)
-        return kept[root]
-
-    return read
+@cache
+def images(root):
+    """Normalised test images (10000, 3, 32, 32) and their labels (10000,)."""
+    if not (root / CIFAR100.base_folder).is_dir():
+        pytest.skip("KD_DATA holds no unpacked CIFAR-100")
+    data = CIFAR100(root, train=False)
+    x = torch.from_numpy(data.data).float() / 255  # (N, H, W, 3)
+    return ((x - MEAN) / SD).permute(0, 3, 1, 2), torch.tensor(data.targets)
 
 
 def convolved(weights, name, x, stride=1):
@@ -58,7 +52,7 @@ def logits(weights, depth, x):
 
 
 @pytest.mark.parametrize("record", TEACHERS, ids=[r["run"]["student"] for r in TEACHERS])
-def test_a_teachers_committed_weights_have_the_recorded_accuracy_and_predictions(record, images, data_root):
+def test_a_teachers_committed_weights_have_the_recorded_accuracy_and_predictions(record, data_root):
     x, y = images(data_root)
     weights = load_file(RESULTS / "teachers" / f"{record['id']}.safetensors")
     weights = {name: value.float() for name, value in weights.items()}
